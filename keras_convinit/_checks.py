@@ -1,0 +1,30 @@
+"""What every public argument of ours is checked for, with one wording."""
+
+import math
+import numbers
+from collections.abc import Iterable
+from typing import Any
+
+
+def positive(name: str, value: Any) -> float:
+    """Returns `value` as a float, or says that it is not a finite positive number."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not 0 < float(value) < math.inf:
+        raise ValueError(
+            f"`{name}` must be a finite number greater than 0. "
+            f"Received: {name}={value!r}"
+        )
+    return float(value)
+
+
+def kernel_shape(shape: Any) -> tuple[int, ...]:
+    """Returns the shape of a kernel as integers, or says what is wrong with it."""
+    dimensions = tuple(shape) if isinstance(shape, Iterable) else ()
+    whole = all(isinstance(d, numbers.Integral) and int(d) > 0 for d in dimensions)
+    if len(dimensions) < 2 or not whole:
+        raise ValueError(
+            "`shape` must be that of a kernel: at least two dimensions, "
+            "(..., inputs, outputs), each a positive integer. "
+            f"Received: shape={shape!r}"
+        )
+    return tuple(int(d) for d in dimensions)

@@ -1,0 +1,137 @@
+"""An activation, however it is given, as an elementwise function with a derivative."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_convinit import backend
+from keras_convinit._closed_forms import (
+    CLOSED_FORMS,
+    CLOSED_FORMS_OF_LAYERS,
+    Function,
+    leaky_relu,
+)
+
+PROBE = np.linspace(-4.0, 4.0, 42)
+
+
+@dataclasses.dataclass(frozen=True)
+class Elementwise:
+    """An elementwise function of pre-activations.
+
+    Args:
+        value: The function, from and to float64 arrays of shape `(n,)`.
+        derivative: Its derivative, likewise.
+        precision: The dtype that it computes in.
+    """
+
+    value: Function
+    derivative: Function
+    precision: type = np.float64
+
+
+def elementwise(activation: Any) -> Elementwise:
+    """Finds the function behind whatever Keras takes for an activation.
+
+    Args:
+        activation: None, the name of a Keras activation, an activation layer, or an
+            elementwise function of the Keras backend.
+
+    Returns:
+        The function and its derivative.
+
+    Raises:
+        ValueError: `activation` is unknown, or not elementwise.
+    """
+    if isinstance(activation, keras.layers.PReLU):
+        # Over channels of slope a, E[phi^2] = (1 + mean(a^2)) / 2: a leaky ReLU.
+        slope = float(np.sqrt(np.mean(np.square(_slopes(activation)))))
+        return Elementwise(*leaky_relu(slope))
+    if type(activation) in CLOSED_FORMS_OF_LAYERS:
+        return Elementwise(*CLOSED_FORMS_OF_LAYERS[type(activation)](activation))
+    function = _function(activation)
+    for name, closed_form in CLOSED_FORMS.items():
+        if function is getattr(keras.activations, name, None):
+            return Elementwise(*closed_form)
+    return _by_backend(activation, function)
+
+
+def _function(activation: Any) -> Callable[[Any], Any]:
+    if isinstance(activation, keras.layers.Activation):
+        return _function(activation.activation)
+    if isinstance(activation, keras.layers.Layer):
+        if not activation.built:
+            activation = type(activation).from_config(activation.get_config())
+            activation.build((None, 1))
+        # `__call__` would round to the precision of the layer's policy.
+        return activation.call
+    if activation is None or isinstance(activation, str) or callable(activation):
+        try:
+            return keras.activations.get(activation)
+        except ValueError as error:
+            raise _invalid(activation, "is unknown to Keras") from error
+    raise _invalid(activation, "is none of these")
+
+
+def _slopes(layer: keras.layers.PReLU) -> np.ndarray:
+    if layer.built:
+        return backend.to_numpy(layer.alpha)
+    draw = layer.alpha_initializer
+    return backend.evaluate(lambda x: draw(x.shape, dtype="float32"), np.zeros(1024))
+
+
+def _by_backend(activation: Any, function: Callable[[Any], Any]) -> Elementwise:
+    precision = _check_elementwise(activation, function)
+    differentiate = backend.derivative_of(function)
+
+    def value(points: np.ndarray) -> np.ndarray:
+        return backend.evaluate(function, points.astype(precision)).astype(np.float64)
+
+    def derivative(points: np.ndarray) -> np.ndarray:
+        slope = differentiate(points.astype(precision))
+        if slope is None:
+            raise _invalid(
+                activation,
+                f"cannot be differentiated by {keras.backend.backend()}: it must be "
+                "made of operations of `keras.ops` or of that backend",
+            )
+        return slope.astype(np.float64)
+
+    return Elementwise(value, derivative, precision)
+
+
+def _check_elementwise(activation: Any, function: Callable[[Any], Any]) -> type:
+    """Returns the dtype that the function computes in."""
+    block = PROBE.reshape(-1, 2)
+    try:
+        values = backend.evaluate(function, block)
+    except Exception:
+        # A constant inside the function may have fixed its precision.
+        try:
+            values = backend.evaluate(function, block.astype(np.float32))
+        except Exception as error:
+            raise _invalid(activation, f"fails: {error}") from error
+    precision = np.float64 if values.dtype == np.float64 else np.float32
+    # Elsewhere, among other neighbours, an elementwise function says the same.
+    sample = slice(None, None, 7)
+    row = PROBE[sample].reshape(1, -1).astype(precision)
+    if values.shape != block.shape or not np.allclose(
+        backend.evaluate(function, row).ravel(),
+        values[sample].ravel(),
+        rtol=float(np.sqrt(np.finfo(precision).eps)),
+        atol=float(np.finfo(precision).eps),
+        equal_nan=True,
+    ):
+        raise _invalid(activation, "is not elementwise")
+    return precision
+
+
+def _invalid(activation: Any, complaint: str) -> ValueError:
+    return ValueError(
+        "`activation` must be None, the name of a Keras activation, an activation "
+        "layer, or an elementwise function. "
+        f"Received: activation={activation!r}, which {complaint}."
+    )

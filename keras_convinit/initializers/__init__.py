@@ -1,0 +1,13 @@
+"""Initializers for `kernel_initializer=...`, by the shape of the kernel.
+
+| class | string | Var(w) |
+|---|---|---|
+| `ZhangForward` | `"zhang_forward"` | scale * forward_scale / fan_in |
+| `ZhangBackward` | `"zhang_backward"` | backward_scale / (gamma * fan_out) |
+| `DeltaOrthogonal` | `"delta_orthogonal"` | an orthogonal centre, zeros around it |
+"""
+
+from keras_convinit.initializers.delta_orthogonal import DeltaOrthogonal
+from keras_convinit.initializers.zhang import ZhangBackward, ZhangForward
+
+__all__ = ["DeltaOrthogonal", "ZhangBackward", "ZhangForward"]

@@ -1,0 +1,163 @@
+"""The variance rules of Zhang et al. 2022, forward and backward."""
+
+from typing import Any
+
+import keras
+
+from keras_convinit._checks import positive
+from keras_convinit._registry import register
+from keras_convinit.geometry import Geometry
+from keras_convinit.initializers._fan import AbstractFan
+from keras_convinit.scales import backward_scale, forward_scale
+
+
+@register("zhang_forward")
+class ZhangForward(AbstractFan):
+    """Keeps the size of the signal on its way forward, for any activation.
+
+    The weights are normal, not truncated, with
+
+        Var(w) = scale * forward_scale(activation, variance) / fan_in.
+
+    For the first layer and for a classifier nothing precedes, or the paper's eq. 21 is
+    wanted: `activation="linear"`. As a string, `"zhang_forward"` is the rule for ReLU.
+
+    Called by Keras it sees only the shape of the kernel, and takes it for that of an
+    ordinary Dense or Conv layer; `fan_in` is wrong for a depthwise or a transposed
+    convolution. `keras_convinit.kernels_of` tells the truth about a layer.
+
+    Args:
+        activation: The activation that *precedes* the layer: None, the name of a Keras
+            activation, an activation layer, or any elementwise function.
+        scale: A positive factor on the variance.
+        variance: Variance of the pre-activations that enter the activation. It matters
+            where the activation is not homogeneous, such as tanh.
+        seed: None, an integer, or a `keras.random.SeedGenerator`.
+
+    Raises:
+        ValueError: An argument is not what is said here.
+
+    Example:
+        >>> layer = keras.layers.Conv2D(64, 3, kernel_initializer="zhang_forward")
+        >>> layer = keras.layers.Conv2D(
+        ...     64, 3, kernel_initializer=ZhangForward(keras.layers.LeakyReLU(0.25))
+        ... )
+
+    Reference:
+        Zhang et al. 2022, *Necessary conditions for convergence of CNNs and
+        initialization of convolution kernels*, eq. 21 (linear), eq. 22 (any
+        activation), eq. 24 (ReLU). Eq. 25 (PReLU) is misprinted: it must read
+        2 / ((1 + a^2) n).
+    """
+
+    def __init__(
+        self,
+        activation: Any = "relu",
+        scale: float = 1.0,
+        variance: float = 1.0,
+        seed: Any = None,
+    ) -> None:
+        super().__init__(seed)
+        self.activation = _activation(activation)
+        self.scale = positive("scale", scale)
+        self.variance = positive("variance", variance)
+        self._forward_scale = forward_scale(self.activation, self.variance)
+
+    def kernel_variance(self, geometry: Geometry, stride_aware: bool = False) -> float:
+        """Var(w) for a kernel of this geometry."""
+        fan_in, _ = geometry.fans(stride_aware)
+        return self.scale * self._forward_scale / fan_in
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments with which to make this object again."""
+        return {
+            "activation": _serialized(self.activation),
+            "scale": self.scale,
+            "variance": self.variance,
+            **super().get_config(),
+        }
+
+
+@register("zhang_backward")
+class ZhangBackward(AbstractFan):
+    """Keeps the size of the error signal on its way back, for any activation.
+
+    The weights are normal, not truncated, with
+
+        Var(w) = backward_scale(activation, variance) / (gamma * fan_out).
+
+    `gamma` is the paper's knob for convolutions that batch normalisation follows.
+    There the size of the kernel changes neither the signal nor the error signal, but
+    the step that a learning rate takes: a larger kernel moves less. The paper's
+    choices for a learning rate of 0.1 run from 0.4 (CIFAR-10, VGG-19) to 1.667
+    (CIFAR-100, DenseNet-100). As a string, `"zhang_backward"` is the rule for ReLU with
+    gamma 1.
+
+    Called by Keras it sees only the shape of the kernel, and takes it for that of an
+    ordinary Dense or Conv layer; `fan_out` is wrong for a grouped, depthwise or
+    transposed convolution. `keras_convinit.kernels_of` tells the truth about a layer.
+
+    Args:
+        activation: The activation that the error signal passes: None, the name of a
+            Keras activation, an activation layer, or any elementwise function that the
+            backend can differentiate.
+        gamma: A positive divisor of the variance.
+        variance: Variance of the pre-activations that enter the activation.
+        seed: None, an integer, or a `keras.random.SeedGenerator`.
+
+    Raises:
+        ValueError: An argument is not what is said here.
+
+    Example:
+        >>> layer = keras.layers.Conv2D(64, 3, kernel_initializer="zhang_backward")
+        >>> layer = keras.layers.Conv2D(
+        ...     64, 3, kernel_initializer=ZhangBackward(gamma=0.4)
+        ... )
+
+    Reference:
+        Zhang et al. 2022, *Necessary conditions for convergence of CNNs and
+        initialization of convolution kernels*, eq. 34 (any activation), eq. 36 (ReLU),
+        eq. 41 (gamma). A factor gamma on the error signal scales its variance by
+        gamma^2; the paper prints gamma, its presets follow the print, and so does this.
+    """
+
+    def __init__(
+        self,
+        activation: Any = "relu",
+        gamma: float = 1.0,
+        variance: float = 1.0,
+        seed: Any = None,
+    ) -> None:
+        super().__init__(seed)
+        self.activation = _activation(activation)
+        self.gamma = positive("gamma", gamma)
+        self.variance = positive("variance", variance)
+        self._backward_scale = backward_scale(self.activation, self.variance)
+
+    def kernel_variance(self, geometry: Geometry, stride_aware: bool = False) -> float:
+        """Var(w) for a kernel of this geometry."""
+        _, fan_out = geometry.fans(stride_aware)
+        return self._backward_scale / (self.gamma * fan_out)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments with which to make this object again."""
+        return {
+            "activation": _serialized(self.activation),
+            "gamma": self.gamma,
+            "variance": self.variance,
+            **super().get_config(),
+        }
+
+
+def _activation(activation: Any) -> Any:
+    if isinstance(activation, dict):
+        return keras.saving.deserialize_keras_object(activation)
+    return activation
+
+
+def _serialized(activation: Any) -> Any:
+    if activation is None or isinstance(activation, str):
+        return activation
+    if isinstance(activation, keras.layers.Layer):
+        return keras.saving.serialize_keras_object(activation)
+    return keras.activations.serialize(activation)

@@ -1,0 +1,144 @@
+"""How an activation changes the size of a Gaussian signal, forward and backward.
+
+Both papers need one number for each activation: what the variance of the weights must
+be multiplied by so that the activation costs nothing.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from keras_convinit._checks import positive
+from keras_convinit._closed_forms import Function
+from keras_convinit._quadrature import gaussian_expectation
+from keras_convinit.activations import elementwise
+
+# Where the activations of Keras have kinks, as pre-activations.
+KINKS = (-6.0, -3.0, -1.0, -0.5, 0.0, 0.5, 1.0, 3.0, 6.0)
+
+
+def forward_scale(activation: Any, variance: float = 1.0) -> float:
+    """The numerator of Var(w) with which a forward signal keeps its second moment.
+
+    With pre-activations x ~ N(0, v), a layer of `fan_in` inputs phi(x) and weights of
+    variance `forward_scale / fan_in` has outputs of variance v again:
+
+        forward_scale = v / E[phi(sqrt(v) z)^2],  z ~ N(0, 1).
+
+    *Scale* is Keras' word for the numerator of a variance: `VarianceScaling(scale=2)`
+    is He's rule. For an activation that is not homogeneous, such as tanh, the value
+    holds at the assumed variance only.
+
+    Args:
+        activation: What the inputs of the layer went through: None, the name of a
+            Keras activation, an activation layer such as `LeakyReLU(0.25)`, or any
+            elementwise function.
+        variance: v, the variance of the pre-activations, a positive number.
+
+    Returns:
+        The scale, accurate to 1e-10, or to 1e-6 where the function computes in
+        float32.
+
+    Raises:
+        ValueError: `activation` is unknown or not elementwise, or has no second
+            moment; `variance` is not finite and positive.
+
+    Example:
+        >>> round(forward_scale("relu"), 6)
+        2.0
+        >>> round(forward_scale("tanh"), 4)
+        2.5362
+
+    Reference:
+        Zhang et al. 2022, *Necessary conditions for convergence of CNNs and
+        initialization of convolution kernels*, eq. 22, with lambda read as
+        E[phi(x)^2] / Var(x): the text below that equation defines its reciprocal.
+    """
+    return _scale(_forward, activation, variance)
+
+
+def backward_scale(activation: Any, variance: float = 1.0) -> float:
+    """The numerator of Var(w) with which an error signal keeps its second moment.
+
+    With pre-activations x ~ N(0, v), an error signal that passes weights of variance
+    `backward_scale / fan_out` and the derivative phi'(x) keeps its variance:
+
+        backward_scale = 1 / E[phi'(sqrt(v) z)^2],  z ~ N(0, 1).
+
+    Args:
+        activation: What the error signal passes: None, the name of a Keras
+            activation, an activation layer, or any elementwise function that the
+            Keras backend can differentiate.
+        variance: v, the variance of the pre-activations, a positive number.
+
+    Returns:
+        The scale, accurate to 1e-10, or to 1e-6 where the function computes in
+        float32.
+
+    Raises:
+        ValueError: `activation` is unknown, not elementwise or not differentiable, or
+            its derivative has no second moment or is zero; `variance` is not finite
+            and positive.
+
+    Example:
+        >>> round(backward_scale("relu"), 6)
+        2.0
+        >>> round(backward_scale("tanh"), 4)
+        2.1533
+
+    Reference:
+        Zhang et al. 2022, eq. 34, with the derivative taken at the pre-activation:
+        eq. 26 to 37 apply it to the error signal itself.
+    """
+    return _scale(_backward, activation, variance)
+
+
+def _forward(activation: Any, variance: float) -> float:
+    phi = elementwise(activation)
+    return variance / _second_moment(phi.value, variance, phi.precision)
+
+
+def _backward(activation: Any, variance: float) -> float:
+    phi = elementwise(activation)
+    return 1 / _second_moment(phi.derivative, variance, phi.precision)
+
+
+def _second_moment(function: Function, variance: float, precision: type) -> float:
+    deviation = math.sqrt(variance)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return gaussian_expectation(
+            lambda z: np.square(function(deviation * z)),
+            breakpoints=[kink / deviation for kink in KINKS],
+            tolerance=1e-13 if precision == np.float64 else 1e-8,
+        )
+
+
+def _scale(
+    rule: Callable[[Any, float], float], activation: Any, variance: Any
+) -> float:
+    variance = positive("variance", variance)
+    named = activation is None or isinstance(activation, str)
+    try:
+        # A name always means the same function; an object may change.
+        scale = (_remembered if named else _computed)(rule, activation, variance)
+    except ZeroDivisionError:
+        scale = math.inf
+    if not 0 < scale < math.inf:
+        raise ValueError(
+            "`activation` must have a finite second moment that is not zero, and so "
+            "must its derivative where an error signal passes it. "
+            f"Received: activation={activation!r}, variance={variance}"
+        )
+    return scale
+
+
+def _computed(
+    rule: Callable[[Any, float], float], activation: Any, variance: float
+) -> float:
+    return rule(activation, variance)
+
+
+_remembered = functools.lru_cache(maxsize=256)(_computed)

@@ -120,7 +120,7 @@ def _check_elementwise(activation: Any, function: Callable[[Any], Any]) -> type:
     row = PROBE[sample].reshape(1, -1).astype(precision)
     if values.shape != block.shape or not np.allclose(
         backend.evaluate(function, row).ravel(),
-        values[sample].ravel(),
+        values.ravel()[sample],
         rtol=float(np.sqrt(np.finfo(precision).eps)),
         atol=float(np.finfo(precision).eps),
         equal_nan=True,

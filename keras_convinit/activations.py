@@ -63,7 +63,8 @@ def _function(activation: Any) -> Callable[[Any], Any]:
     if isinstance(activation, keras.layers.Activation):
         return _function(activation.activation)
     if isinstance(activation, keras.layers.Layer):
-        if not activation.built:
+        makes_variables = type(activation).build is not keras.layers.Layer.build
+        if makes_variables and not activation.built:
             activation = type(activation).from_config(activation.get_config())
             activation.build((None, 1))
         # `__call__` would round to the precision of the layer's policy.

@@ -108,12 +108,11 @@ def _backward(activation: Any, variance: float) -> float:
 
 def _second_moment(function: Function, variance: float, precision: type) -> float:
     deviation = math.sqrt(variance)
-    with np.errstate(over="ignore", invalid="ignore"):
-        return gaussian_expectation(
-            lambda z: np.square(function(deviation * z)),
-            breakpoints=[kink / deviation for kink in KINKS],
-            tolerance=1e-13 if precision == np.float64 else 1e-8,
-        )
+    return gaussian_expectation(
+        lambda z: np.square(function(deviation * z)),
+        breakpoints=[kink / deviation for kink in KINKS],
+        tolerance=1e-14 if precision == np.float64 else 1e-8,
+    )
 
 
 def _scale(

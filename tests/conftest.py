@@ -1,0 +1,48 @@
+"""Fixtures shared by all tests. The backend is the one that KERAS_BACKEND names."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import textwrap
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    keras.utils.set_random_seed(20220117)
+
+
+@pytest.fixture
+def root():
+    """The root of the repository."""
+    return ROOT
+
+
+@pytest.fixture
+def fresh_process():
+    """Runs Python code in a process of its own and returns what it printed."""
+
+    def run(code, *, succeeds=True, **environment):
+        environment = {
+            **os.environ,
+            "KERAS_BACKEND": keras.backend.backend(),
+            "PYTHONPATH": str(ROOT),
+            **environment,
+        }
+        process = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(code)],
+            capture_output=True,
+            text=True,
+            env=environment,
+        )
+        assert (process.returncode == 0) == succeeds, process.stdout + process.stderr
+        return process.stdout + process.stderr
+
+    return run

@@ -4,6 +4,8 @@ import abc
 import math
 from typing import Any
 
+from keras import ops
+
 from keras_convinit._checks import kernel_shape
 from keras_convinit.geometry import Geometry
 from keras_convinit.initializers._seeded import AbstractSeeded, floating
@@ -51,4 +53,5 @@ class AbstractFan(AbstractSeeded):
             A tensor of that shape and dtype.
         """
         deviation = math.sqrt(self.kernel_variance(geometry, stride_aware))
-        return self._normal(kernel_shape(shape), floating(dtype), deviation)
+        dtype = floating(dtype)
+        return ops.cast(self._normal(kernel_shape(shape), dtype, deviation), dtype)

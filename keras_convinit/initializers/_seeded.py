@@ -38,12 +38,11 @@ class AbstractSeeded(keras.initializers.Initializer):
     def _normal(
         self, shape: tuple[int, ...], dtype: str, deviation: float = 1.0
     ) -> Any:
-        """Normal numbers, not truncated, drawn in at least single precision."""
+        """Normal numbers, not truncated, in `dtype` or in float32 if that is wider."""
         drawn_in = "float64" if dtype == "float64" else "float32"
-        values = keras.random.normal(
+        return keras.random.normal(
             shape, stddev=deviation, dtype=drawn_in, seed=self.seed
         )
-        return values if drawn_in == dtype else keras.ops.cast(values, dtype)
 
 
 def floating(dtype: Any) -> str:

@@ -1,0 +1,101 @@
+"""What the package costs: its import, and the draw of a large kernel.
+
+    KERAS_BACKEND=jax python examples/benchmarks/initializers.py
+
+Draws a (3, 3, 640, 640) kernel by turns with `zhang_backward` and with Keras'
+`VarianceScaling` of the same law, and times `import keras_convinit` in fresh processes
+that have imported keras. Prints a table; `--json FILE` keeps the numbers.
+"""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+
+import keras
+from paired import compare
+
+from keras_convinit.initializers import ZhangBackward, ZhangForward
+
+SHAPE = (3, 3, 640, 640)
+
+IMPORT = """
+import time
+import keras
+start = time.perf_counter()
+import keras_convinit
+print(time.perf_counter() - start)
+"""
+
+
+def finished(value):
+    """Waits for a tensor: JAX returns before it has computed."""
+    return getattr(value, "block_until_ready", lambda: value)()
+
+
+def draws(pairs):
+    """Compares each initializer with the built-in one of the same law."""
+    rows = {}
+    for ours, mode in ((ZhangForward(), "fan_in"), (ZhangBackward(), "fan_out")):
+        builtin = keras.initializers.VarianceScaling(
+            2.0, mode=mode, distribution="untruncated_normal"
+        )
+        rows[type(ours).__name__] = compare(
+            lambda builtin=builtin: finished(builtin(SHAPE)),
+            lambda ours=ours: finished(ours(SHAPE)),
+            pairs,
+        )
+    return rows
+
+
+def import_seconds(processes):
+    """The median time of the import, over fresh processes."""
+    times = [
+        float(
+            subprocess.run(
+                [sys.executable, "-c", IMPORT],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout.split()[-1]
+        )
+        for _ in range(processes)
+    ]
+    return statistics.median(times)
+
+
+def main():
+    """Measures, prints, keeps."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", type=int, default=30)
+    parser.add_argument("--processes", type=int, default=5)
+    parser.add_argument("--json", type=pathlib.Path)
+    arguments = parser.parse_args()
+    backend = keras.backend.backend()
+
+    rows = draws(arguments.pairs)
+    print(
+        f"{'drawing ' + str(SHAPE):<32}{'wall':>8}{'cpu':>8}{'ours':>10}{'Keras':>10}"
+    )
+    for name, row in rows.items():
+        print(
+            f"{name + ' on ' + backend:<32}{row.wall:>8.3f}{row.cpu:>8.3f}"
+            f"{row.b_seconds * 1e3:>7.1f} ms{row.a_seconds * 1e3:>7.1f} ms"
+        )
+    seconds = import_seconds(arguments.processes)
+    print(f"import keras_convinit over import keras: {seconds * 1e3:.0f} ms")
+    if arguments.json:
+        result = {
+            "backend": backend,
+            "keras": keras.__version__,
+            "draws": {name: dataclasses.asdict(row) for name, row in rows.items()},
+            "import_seconds": seconds,
+        }
+        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

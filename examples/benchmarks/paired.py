@@ -31,7 +31,7 @@ class Comparison:
 
 
 def compare(a: Callable[[], object], b: Callable[[], object], pairs: int) -> Comparison:
-    """Runs A and B by turns, the first of a pair alternating, after one warm-up each."""
+    """Runs A and B by turns, either one first every other time, after a warm-up."""
     a()
     b()
     walls: tuple[list[float], list[float]] = ([], [])

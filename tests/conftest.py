@@ -30,10 +30,11 @@ def fresh_process():
     """Runs Python code in a process of its own and returns what it printed."""
 
     def run(code, *, succeeds=True, **environment):
+        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         environment = {
             **os.environ,
             "KERAS_BACKEND": keras.backend.backend(),
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.pathsep.join(paths),
             **environment,
         }
         process = subprocess.run(

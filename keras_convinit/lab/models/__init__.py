@@ -1,0 +1,15 @@
+"""The papers' networks in functional Keras, one family a file.
+
+All take `input_shape`, `num_classes`, `normalization` (None or `"batch"`) and
+`kernel_initializer`, and return a built model that ends in logits, without softmax.
+
+| function | network |
+|---|---|
+| `mlp(depth, width)` | fully connected |
+| `plain_cnn(depth, width)` | 3x3 convolutions one after the other, no shortcuts |
+"""
+
+from keras_convinit.lab.models.mlp import mlp
+from keras_convinit.lab.models.plain_cnn import plain_cnn
+
+__all__ = ["mlp", "plain_cnn"]

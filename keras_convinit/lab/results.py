@@ -1,0 +1,152 @@
+"""What the runs of stories brought, as plain data that goes into a file and back."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from keras_convinit.lab.errors import LabError
+from keras_convinit.lab.story import Story
+
+# Changed when a file of an earlier version could be misunderstood.
+FORMAT = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training of one contender.
+
+    Args:
+        story: Name of the story.
+        contender: Label of the contender.
+        seed: All randomness of the run comes from it.
+        held_out_accuracy: Share of the held-out images that the trained network
+            classifies rightly; 0 for a diverged run, as Arpit et al. count it.
+        diverged: Whether the loss stopped being finite, which ended the run.
+        losses: Mean cross-entropy of each step's batch, as long as it was finite.
+        accuracies: Share of each step's batch that was classified rightly.
+        signal: Root mean square of the outputs of each watched layer at initialisation,
+            as a multiple of that of the images; None where it is not finite.
+        seconds: How long it took.
+    """
+
+    story: str
+    contender: str
+    seed: int
+    held_out_accuracy: float
+    diverged: bool
+    losses: tuple[float, ...]
+    accuracies: tuple[float, ...]
+    signal: tuple[float | None, ...]
+    seconds: float
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What tells it from the other runs."""
+        return self.story, self.contender, self.seed
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """Stories and those of their runs that are finished.
+
+    Args:
+        stories: What is compared.
+        versions: What it ran on: name -> version.
+        runs: The finished runs.
+    """
+
+    stories: tuple[Story, ...]
+    versions: Mapping[str, str]
+    runs: tuple[Run, ...] = ()
+
+    def with_run(self, run: Run) -> "Results":
+        """These results and one more run."""
+        return dataclasses.replace(self, runs=(*self.runs, run))
+
+    def of(self, story: str, contender: str) -> tuple[Run, ...]:
+        """The finished runs of a contender."""
+        return tuple(
+            run for run in self.runs if (run.story, run.contender) == (story, contender)
+        )
+
+    def save(self, path: Path) -> None:
+        """Writes a JSON file; at no moment is there half of one."""
+        values = {"format": FORMAT, **dataclasses.asdict(self)}
+        unfinished = path.with_name(f"{path.name}.unfinished")
+        unfinished.write_text(json.dumps(values, allow_nan=False) + "\n")
+        os.replace(unfinished, path)
+
+    @classmethod
+    def load(cls, path: Path) -> "Results":
+        """Reads what `save` wrote.
+
+        Raises:
+            LabError: The file is not of that kind.
+        """
+        try:
+            values = json.loads(path.read_text())
+            if values.pop("format") != FORMAT:
+                raise ValueError("another version of the program wrote it")
+            return cls(
+                stories=tuple(Story.from_dict(story) for story in values["stories"]),
+                versions=values["versions"],
+                runs=tuple(_run(run) for run in values["runs"]),
+            )
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise LabError(
+                f"{path} is not a file of results, or is damaged "
+                f"({type(error).__name__}: {error}). Delete it or choose another "
+                "--output, and start without --resume."
+            ) from error
+
+    def check_continues(self, earlier: "Results", path: Path) -> None:
+        """Checks that runs to come and earlier ones may stand in one table.
+
+        Args:
+            earlier: Results from a file.
+            path: That file.
+
+        Raises:
+            LabError: A setting or a version is another one; the message names them.
+        """
+        differences = [
+            f"{name} is {there} in the file, {here} now"
+            for name, there, here in _differences(
+                _settings(earlier), _settings(self), ""
+            )
+        ]
+        if differences:
+            raise LabError(
+                f"{path} was made with other settings: {'; '.join(differences)}. "
+                "Repeat the options it was made with, choose another --output, or "
+                "start anew without --resume."
+            )
+
+
+def _run(values: dict[str, Any]) -> Run:
+    curves = ("losses", "accuracies", "signal")
+    return Run(**{**values, **{name: tuple(values[name]) for name in curves}})
+
+
+def _settings(results: Results) -> Any:
+    """Stories and versions as they come back from a file."""
+    stories = {story.name: dataclasses.asdict(story) for story in results.stories}
+    return json.loads(json.dumps({**stories, "version of": dict(results.versions)}))
+
+
+def _differences(there: Any, here: Any, path: str) -> list[tuple[str, Any, Any]]:
+    """The smallest parts that are not equal."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        pairs = {name: (there.get(name), here.get(name)) for name in {**there, **here}}
+    elif isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
+        pairs = {str(i): pair for i, pair in enumerate(zip(there, here, strict=True))}
+    else:
+        return [] if there == here else [(path, there, here)]
+    return [
+        difference
+        for name, (one, other) in pairs.items()
+        for difference in _differences(one, other, f"{path}.{name}".strip("."))
+    ]

@@ -1,6 +1,7 @@
 """The gain of a weight-normalised layer that keeps the norm of a signal."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -80,14 +81,18 @@ class WeightNormGain(keras.initializers.Initializer):
         )
 
     def draw(
-        self, shape: Any, geometry: Geometry, norms: Any, dtype: Any = None
+        self,
+        shape: Any,
+        geometry: Geometry,
+        norms: Callable[[], Any],
+        dtype: Any = None,
     ) -> Any:
         """The gains of a layer that is known.
 
         Args:
             shape: Shape of the gain.
             geometry: How the layer connects its units.
-            norms: Tensor of the gain's shape, ||v|| for each output.
+            norms: Gives ||v|| for each output, a tensor of the gain's shape.
             dtype: A floating dtype; the default is `keras.config.floatx()`.
 
         Returns:
@@ -95,7 +100,7 @@ class WeightNormGain(keras.initializers.Initializer):
         """
         dtype = floating(dtype)
         if self.mode == "kernel":
-            return ops.cast(norms, dtype)
+            return ops.cast(norms(), dtype)
         return ops.full(shape, self.gain(geometry), dtype=dtype)
 
     def __call__(self, shape: Any, dtype: Any = None) -> Any:
@@ -112,7 +117,8 @@ class WeightNormGain(keras.initializers.Initializer):
             raise ValueError(
                 "`WeightNormGain` must be the `gain_initializer` of a layer of "
                 "`keras_convinit.layers`, or be of mode 'backward': a shape does not "
-                f"tell how many inputs there are. Received: mode={self.mode!r}, shape={shape!r}"
+                "tell how many inputs there are. "
+                f"Received: mode={self.mode!r}, shape={shape!r}"
             )
         return ops.full(shape, math.sqrt(self.gamma), dtype=floating(dtype))
 

@@ -3,7 +3,6 @@
 from typing import Any, NoReturn
 
 import keras
-from keras import ops
 
 from keras_convinit._checks import positive
 from keras_convinit.initializers import WeightNormGain
@@ -26,8 +25,8 @@ class AbstractWeightNorm(keras.layers.Layer):
             any Keras initializer.
     """
 
-    # The kernel of the ordinary layer, here v. Not as a bare variable, which Keras would
-    # count among those of whoever holds it.
+    # The kernel of the ordinary layer, here v. Not as a bare variable, which Keras
+    # would count among those of whoever holds it.
     _built_direction: Kernel | None = None
     weight_norm_gain: Any = None
     _gain_factor = 1.0
@@ -60,7 +59,9 @@ class AbstractWeightNorm(keras.layers.Layer):
         """Multiplies the gain, now or, if the layer has not been built, when it is.
 
         It is a part of the initial value and not of the layer's configuration: a model
-        that calls this when it is made calls it again when it is loaded.
+        that calls this when it is made calls it again when it is loaded. A model that
+        calls it while it is being built itself must do so before the layer is: what is
+        assigned in a program that is being traced is lost.
 
         Args:
             factor: A positive number.
@@ -68,11 +69,11 @@ class AbstractWeightNorm(keras.layers.Layer):
         Raises:
             ValueError: `factor` is not finite and positive.
         """
-        # Remembered even when built: where a model is being built symbolically, an
-        # assignment is void, and the initializer yet to be run.
-        self._gain_factor *= positive("factor", factor)
+        factor = positive("factor", factor)
         if self.built:
             self.weight_norm_gain.assign(self.weight_norm_gain * factor)
+        else:
+            self._gain_factor *= factor
 
     def get_config(self) -> dict[str, Any]:
         """The configuration of the ordinary layer, and the gain's initializer."""
@@ -117,13 +118,17 @@ class AbstractWeightNorm(keras.layers.Layer):
         return self._built_direction
 
     def _initial_gain(self, shape: Any, dtype: Any = None) -> Any:
+        direction, geometry = self._direction.variable, self._direction.geometry
         if isinstance(self.gain_initializer, WeightNormGain):
-            geometry = self._direction.geometry
-            lengths = norms(self._direction.variable, geometry.output_axes, dtype)
-            gain = self.gain_initializer.draw(shape, geometry, lengths, dtype)
+            gain = self.gain_initializer.draw(
+                shape,
+                geometry,
+                lambda: norms(direction, geometry.output_axes, dtype),
+                dtype,
+            )
         else:
             gain = self.gain_initializer(shape, dtype=dtype)
-        return gain * ops.cast(self._gain_factor, dtype)
+        return gain if self._gain_factor == 1 else gain * self._gain_factor
 
 
 @kernels_of.register

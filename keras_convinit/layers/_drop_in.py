@@ -23,8 +23,8 @@ class AbstractDropIn(AbstractWeightNorm):
 
     ordinary_class: ClassVar[type[keras.layers.Layer]]
     # What the ordinary layer calls the argument that here is about v.
-    _kernel_initializer: ClassVar[str] = "kernel_initializer"
-    _variable: Any = None
+    kernel_initializer_argument: ClassVar[str] = "kernel_initializer"
+    _direction_variable: Any = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -32,15 +32,17 @@ class AbstractDropIn(AbstractWeightNorm):
             base for base in cls.__mro__ if not issubclass(base, AbstractWeightNorm)
         )
         if "__init__" not in vars(cls):
-            cls.__signature__ = _signature(cls.ordinary_class, cls._kernel_initializer)
+            cls.__signature__ = _signature(
+                cls.ordinary_class, cls.kernel_initializer_argument
+            )
 
     def __init__(
         self, *args: Any, gain_initializer: Any = "weight_norm_gain", **kwargs: Any
     ) -> None:
         signature = inspect.signature(self.ordinary_class)
         given = signature.bind_partial(*args, **kwargs).arguments
-        if self._kernel_initializer not in given:
-            kwargs[self._kernel_initializer] = "orthogonal"
+        if self.kernel_initializer_argument not in given:
+            kwargs[self.kernel_initializer_argument] = "orthogonal"
         super().__init__(*args, gain_initializer=gain_initializer, **kwargs)
         if self.quantization_mode is not None:
             self._refuse("be quantized")
@@ -55,7 +57,7 @@ class AbstractDropIn(AbstractWeightNorm):
         (kernel,) = kernels_of.dispatch(self.ordinary_class)(self)
         self._reparameterize(
             dataclasses.replace(
-                kernel, name="weight_norm_direction", variable=self._variable
+                kernel, name="weight_norm_direction", variable=self._direction_variable
             )
         )
 
@@ -66,21 +68,21 @@ class AbstractDropIn(AbstractWeightNorm):
         kwargs["name"] = "weight_norm_direction"
         kwargs["initializer"] = _in_float32(kwargs["initializer"])
         # Norms are computed from the full precision of the variable.
-        self._variable = super().add_weight(*args, autocast=False, **kwargs)
-        return self._variable
+        self._direction_variable = super().add_weight(*args, autocast=False, **kwargs)
+        return self._direction_variable
 
     @property
     def kernel(self) -> Any:
         """The effective kernel g * v / ||v||, in the dtype of the computation."""
-        if self.weight_norm_gain is None and self._variable is not None:
+        if self.weight_norm_gain is None and self._direction_variable is not None:
             # While the layer is being built; it has the shape, and that is asked for.
-            return self._variable
+            return self._direction_variable
         return ops.cast(self.effective_kernel(), self.compute_dtype)
 
     @kernel.setter
     def kernel(self, value: Any) -> None:
         # Some of the ordinary layers assign what `add_weight` has given them.
-        if value is not self._variable:
+        if value is not self._direction_variable:
             raise AttributeError(
                 "The kernel of a weight-normalised layer is computed: "
                 "`weight_norm_direction` and `weight_norm_gain` must be assigned. "

@@ -110,7 +110,7 @@ class WeightNormDepthwiseConv2D(AbstractDropIn, keras.layers.DepthwiseConv2D):
         >>> layer = WeightNormDepthwiseConv2D(3, depth_multiplier=2)
     """
 
-    _kernel_initializer = "depthwise_initializer"
+    kernel_initializer_argument = "depthwise_initializer"
 
 
 @register()

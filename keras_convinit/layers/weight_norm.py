@@ -1,5 +1,6 @@
 """Weight normalisation around a layer of any class."""
 
+import dataclasses
 from typing import Any
 
 import keras
@@ -90,7 +91,7 @@ class WeightNorm(AbstractWeightNorm, keras.layers.Wrapper):
                 f"Received: layer={self.layer!r}"
             )
         self.built = True
-        self._reparameterize(kernel)
+        self._reparameterize(dataclasses.replace(kernel, name=f"layer.{kernel.name}"))
 
     def call(self, inputs: Any, **kwargs: Any) -> Any:
         """Calls the wrapped layer with the effective kernel."""

@@ -1,0 +1,60 @@
+"""The reparameterisation g * v / ||v||, the only place where it is computed."""
+
+from typing import Any
+
+from keras import ops
+
+# Squared norms below count as zero. The norm itself is 1e-12 there, which no filter
+# that does anything comes near, so there is no bias as an added epsilon has.
+ZERO = 1e-24
+
+
+def effective_kernel(direction: Any, gain: Any, output_axes: tuple[int, ...]) -> Any:
+    """The kernel that a weight-normalised layer multiplies its inputs by.
+
+    A filter of zeros stays one, with the gradient of a filter of norm 1, instead of
+    becoming not a number.
+
+    Args:
+        direction: v, of the shape of the kernel.
+        gain: g, of the shape of the kernel's `output_axes`, in the precision in which
+            all is computed.
+        output_axes: Axes of the kernel that tell output channels apart.
+
+    Returns:
+        A tensor of the shape of `direction` and the dtype of `gain`.
+    """
+    direction = ops.cast(direction, gain.dtype)
+    squares = _squared_norms(direction, output_axes)
+    norms_or_one = ops.where(squares < ZERO, ops.ones_like(squares), squares)
+    gain = ops.reshape(gain, squares.shape)
+    # The factor is a number for each filter: the kernel itself is gone over once.
+    return direction * (gain * ops.rsqrt(norms_or_one))
+
+
+def norms(direction: Any, output_axes: tuple[int, ...], dtype: Any) -> Any:
+    """||v|| for each output channel.
+
+    Args:
+        direction: v, of the shape of the kernel.
+        output_axes: Axes of the kernel that tell output channels apart.
+        dtype: The precision to compute in.
+
+    Returns:
+        A tensor of the shape of the kernel's `output_axes`.
+    """
+    squares = _squared_norms(ops.cast(direction, dtype), output_axes)
+    return ops.reshape(ops.sqrt(squares), gain_shape(direction.shape, output_axes))
+
+
+def gain_shape(shape: Any, output_axes: tuple[int, ...]) -> tuple[int, ...]:
+    """The sizes of the output axes, in the order of the kernel's axes."""
+    rank = len(shape)
+    return tuple(shape[axis] for axis in sorted(axis % rank for axis in output_axes))
+
+
+def _squared_norms(direction: Any, output_axes: tuple[int, ...]) -> Any:
+    rank = len(direction.shape)
+    kept = {axis % rank for axis in output_axes}
+    inputs = [axis for axis in range(rank) if axis not in kept]
+    return ops.sum(ops.square(direction), axis=inputs, keepdims=True)

@@ -163,7 +163,10 @@ def _fold_model(model: Any, changes: list[str]) -> tuple[keras.Model, Transfer]:
         transfers.append(transfer)
         return twin
 
-    folded = keras.models.clone_model(model, clone_function=clone)
+    inputs = None if isinstance(model, keras.Sequential) else _inputs_like(model)
+    folded = keras.models.clone_model(
+        model, input_tensors=inputs, clone_function=clone
+    )
     if not folded.built:
         folded.build(model.input_shape)
 
@@ -180,6 +183,19 @@ def _is_functional(model: Any) -> bool:
         isinstance(model, keras.Model)
         and hasattr(model, "get_layer")
         and (getattr(model, "inputs", None) is not None)
+    )
+
+
+def _inputs_like(model: Any) -> Any:
+    # `clone_model` by itself would name the inputs anew.
+    names = {
+        id(layer.output): layer.name
+        for layer in model.layers
+        if isinstance(layer, keras.layers.InputLayer)
+    }
+    return keras.tree.map_structure(
+        lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=names[id(x)]),
+        model.input,
     )
 
 

@@ -11,6 +11,7 @@
 | `WeightNorm(layer)` | any other layer with a kernel |
 """
 
+from keras_convinit.layers.folding import fold
 from keras_convinit.layers.weight_norm import WeightNorm
 from keras_convinit.layers.weight_norm_layers import (
     WeightNormConv1D,
@@ -29,4 +30,5 @@ __all__ = [
     "WeightNormConv3D",
     "WeightNormDense",
     "WeightNormDepthwiseConv2D",
+    "fold",
 ]

@@ -1,0 +1,293 @@
+"""Norms of hidden activations and of gradients by depth: Arpit et al. 2019, figure 1.
+
+    python examples/reproduce/arpit_figure1.py --output pictures
+
+A network of 20 dense layers and one of 40 residual blocks, at initialisation, on 1,000
+points from N(0, I) in R^500; hidden widths drawn from about 200 (150 to 249) and about
+1,000 (950 to 1,049). Weights are normalised, with one of three initialisations: rows
+of He's law with gain 1, and the paper's gains on orthogonal and on He's directions.
+The paper predicts a ratio of 1 at every layer of the dense network; for the residual
+one (1 + 1/40)^(b/2) at block b, up to 1.639, from the sum of 40 scaled branches.
+
+Takes half a minute and about 1 GB. Prints the last ratios beside the predictions,
+writes `arpit_figure1.png` and `arpit_figure1.json`.
+"""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+
+from keras_convinit.initializers import WeightNormGain
+from keras_convinit.layers import ScaledResidual, WeightNormDense
+
+SAMPLES, INPUTS = 1000, 500
+LAYERS, BLOCKS = 20, 40
+WIDTHS = (200, 1000)
+SPREAD = 50
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """An initialisation of the figure.
+
+    Args:
+        label: What the legend calls it.
+        direction: Initializer of the direction v, only whose rows' directions matter.
+        proposed: Whether gains are the paper's; 1 otherwise.
+    """
+
+    label: str
+    direction: str
+    proposed: bool
+
+    def gain(self, gamma):
+        """The gain's initializer for a layer of this gamma."""
+        return WeightNormGain(gamma) if self.proposed else "ones"
+
+
+STARTS = (
+    Start("He, gain 1", "he_normal", proposed=False),
+    Start("proposed, orthogonal", "orthogonal", proposed=True),
+    Start("proposed, He", "he_normal", proposed=True),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """Ratios of norms by depth, mean and standard deviation over the samples."""
+
+    start: str
+    network: str
+    direction: str
+    width: int
+    mean: list[float]
+    deviation: list[float]
+
+
+def norms(rows):
+    """Euclidean norm of each sample."""
+    return np.linalg.norm(rows, axis=1)
+
+
+def apply(layer, rows):
+    """The layer's outputs as an array."""
+    return keras.ops.convert_to_numpy(layer(rows))
+
+
+def widths_about(width, count, generator):
+    """Hidden widths, uniform within 50 of `width`."""
+    return generator.integers(width - SPREAD, width + SPREAD, count).tolist()
+
+
+def dense_network(start, width, inputs, generator):
+    """Ratios after each layer, and of the gradients on their way back.
+
+    Yields two lists of arrays, a ratio for each sample.
+    """
+    layers = [
+        WeightNormDense(
+            units,
+            activation="relu",
+            kernel_initializer=start.direction,
+            gain_initializer=start.gain(2.0),
+        )
+        for units in widths_about(width, LAYERS, generator)
+    ]
+    outputs = [inputs]
+    for layer in layers:
+        outputs.append(apply(layer, outputs[-1]))
+    forward = [norms(rows) / norms(inputs) for rows in outputs[1:]]
+
+    gradient = generator.standard_normal(outputs[-1].shape)
+    first = norms(gradient)
+    backward = []
+    for layer, rows in zip(reversed(layers[1:]), reversed(outputs[2:]), strict=True):
+        kernel = keras.ops.convert_to_numpy(layer.kernel)
+        gradient = ((rows > 0) * gradient) @ kernel.T
+        backward.insert(0, norms(gradient) / first)
+    return forward, backward
+
+
+def residual_network(start, width, inputs, generator):
+    """The same for a chain of residual blocks of two layers, ReLU between them."""
+    blocks = [
+        ScaledResidual(
+            [
+                WeightNormDense(
+                    units,
+                    activation="relu",
+                    kernel_initializer=start.direction,
+                    gain_initializer=start.gain(2.0),
+                ),
+                WeightNormDense(
+                    INPUTS,
+                    kernel_initializer=start.direction,
+                    gain_initializer=start.gain(1.0),
+                ),
+            ],
+            # Without the paper's initialisation there is no scale either.
+            num_blocks=BLOCKS if start.proposed else 1,
+        )
+        for units in widths_about(width, BLOCKS, generator)
+    ]
+    outputs = [inputs]
+    for block in blocks:
+        outputs.append(apply(block, outputs[-1]))
+    forward = [norms(rows) / norms(inputs) for rows in outputs[1:]]
+
+    gradient = generator.standard_normal(outputs[-1].shape)
+    first = norms(gradient)
+    backward = []
+    for block, rows in zip(reversed(blocks[1:]), reversed(outputs[1:-1]), strict=True):
+        expand, contract = block.branch
+        hidden = apply(expand, rows) > 0
+        into, out_of = (
+            keras.ops.convert_to_numpy(layer.kernel) for layer in (expand, contract)
+        )
+        through = (hidden * (gradient @ out_of.T)) @ into.T
+        gradient = gradient + through / np.sqrt(block.num_blocks)
+        backward.insert(0, norms(gradient) / first)
+    return forward, backward
+
+
+NETWORKS = {"dense": dense_network, "residual": residual_network}
+
+
+def predicted(network, direction):
+    """The paper's ratio at each depth: theorems 1 and 2, and theorem 7 with its root."""
+    if network == "dense":
+        return np.ones(LAYERS if direction == "forward" else LAYERS - 1)
+    growth = (1 + 1 / BLOCKS) ** (np.arange(1, BLOCKS + 1) / 2)
+    return growth if direction == "forward" else growth[:-1][::-1]
+
+
+def measure(seed):
+    """All curves of the figure."""
+    curves = []
+    for name, network in NETWORKS.items():
+        for width in WIDTHS:
+            for start in STARTS:
+                keras.utils.set_random_seed(seed)
+                generator = np.random.default_rng(seed)
+                inputs = generator.standard_normal((SAMPLES, INPUTS)).astype("float32")
+                ratios = network(start, width, inputs, generator)
+                for direction, rows in zip(
+                    ("forward", "backward"), ratios, strict=True
+                ):
+                    curves.append(
+                        Curve(
+                            start=start.label,
+                            network=name,
+                            direction=direction,
+                            width=width,
+                            mean=[float(row.mean()) for row in rows],
+                            deviation=[float(row.std()) for row in rows],
+                        )
+                    )
+    return curves
+
+
+TITLES = {
+    ("dense", "forward"): f"{LAYERS} dense layers, activations",
+    ("dense", "backward"): f"{LAYERS} dense layers, gradients",
+    ("residual", "forward"): f"{BLOCKS} residual blocks, activations",
+    ("residual", "backward"): f"{BLOCKS} residual blocks, gradients",
+}
+# Okabe and Ito's colours, which all readers can tell apart.
+COLORS = dict(
+    zip(
+        (start.label for start in STARTS),
+        ("#D55E00", "#0072B2", "#009E73"),
+        strict=True,
+    )
+)
+STYLES = {200: "-", 1000: "--"}
+
+
+def draw(curves, path):
+    """The four panels."""
+    figure, panels = plt.subplots(2, 2, figsize=(10, 7), constrained_layout=True)
+    for panel, (key, title) in zip(panels.flat, TITLES.items(), strict=True):
+        network, direction = key
+        first = 1
+        for curve in curves:
+            if (curve.network, curve.direction) != key:
+                continue
+            depth = np.arange(first, first + len(curve.mean))
+            mean, deviation = np.array(curve.mean), np.array(curve.deviation)
+            color = COLORS[curve.start]
+            panel.plot(
+                depth,
+                mean,
+                STYLES[curve.width],
+                color=color,
+                label=f"{curve.start}, width about {curve.width}",
+            )
+            panel.fill_between(
+                depth,
+                np.maximum(mean - deviation, mean / 10),
+                mean + deviation,
+                color=color,
+                alpha=0.12,
+                linewidth=0,
+            )
+        expected = predicted(network, direction)
+        panel.plot(
+            np.arange(first, first + len(expected)),
+            expected,
+            ":",
+            color="black",
+            linewidth=2,
+            label="predicted",
+        )
+        panel.set_yscale("log")
+        panel.set_title(title)
+        panel.set_xlabel("layer" if network == "dense" else "block")
+        panel.set_ylabel(
+            "norm / norm of the input"
+            if direction == "forward"
+            else "norm / norm at the output"
+        )
+        panel.grid(alpha=0.3)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def main(arguments=None):
+    """Measures, prints, draws."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path())
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    options.output.mkdir(parents=True, exist_ok=True)
+    curves = measure(options.seed)
+    print(f"{'network':<10}{'signal':<10}{'width':>6}  {'start':<24}{'ratio':>10}")
+    for curve in curves:
+        end = -1 if curve.direction == "forward" else 0
+        print(
+            f"{curve.network:<10}{curve.direction:<10}{curve.width:>6}  "
+            f"{curve.start:<24}{curve.mean[end]:>10.4g}"
+            f" +- {curve.deviation[end]:.2g}"
+            f"  (predicted {predicted(curve.network, curve.direction)[end]:.4g})"
+        )
+    result = {
+        "seed": options.seed,
+        "keras": keras.__version__,
+        "backend": keras.backend.backend(),
+        "curves": [dataclasses.asdict(curve) for curve in curves],
+    }
+    path = options.output / "arpit_figure1.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    draw(curves, path.with_suffix(".png"))
+    return curves
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,284 @@
+"""A folded model computes the same, and knows nothing of this package."""
+
+import re
+
+import keras
+import numpy as np
+import pytest
+
+from keras_convinit import layers as ours
+from keras_convinit.initializers import DeltaOrthogonal, ZhangBackward, ZhangForward
+from keras_convinit.layers.folding import fold
+
+layers = keras.layers
+SHAPE = (8, 8, 4)
+
+
+def images(count=4):
+    generator = np.random.default_rng(0)
+    return generator.standard_normal((count, *SHAPE)).astype("float32")
+
+
+def assert_same_function(model, folded):
+    expected = model.predict(images(), verbose=0)
+    found = folded.predict(images(), verbose=0)
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * scale)
+
+
+def assert_plain(model):
+    assert "keras_convinit" not in model.to_json()
+
+
+def scrambled(model):
+    """The model with other values than it was initialised with."""
+    generator = np.random.default_rng(1)
+    model.set_weights(
+        [
+            weight + 0.1 * np.abs(generator.standard_normal(weight.shape))
+            for weight in model.get_weights()
+        ]
+    )
+    return model
+
+
+ORDINARY = {
+    "WeightNormConv2D": (
+        lambda: ours.WeightNormConv2D(
+            6, 3, strides=2, padding="same", groups=2, activation="relu", name="x"
+        ),
+        layers.Conv2D,
+    ),
+    "no bias": (
+        lambda: ours.WeightNormConv2D(6, 3, use_bias=False, name="x"),
+        layers.Conv2D,
+    ),
+    "WeightNormDense": (lambda: ours.WeightNormDense(5, name="x"), layers.Dense),
+    "WeightNormConv2DTranspose": (
+        lambda: ours.WeightNormConv2DTranspose(6, 3, strides=2, name="x"),
+        layers.Conv2DTranspose,
+    ),
+    "WeightNormDepthwiseConv2D": (
+        lambda: ours.WeightNormDepthwiseConv2D(3, depth_multiplier=2, name="x"),
+        layers.DepthwiseConv2D,
+    ),
+    "WeightNorm": (
+        lambda: ours.WeightNorm(layers.Conv2D(6, 3, dilation_rate=2), name="x"),
+        layers.Conv2D,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+def test_weight_normalised_layers_become_ordinary(name, capsys):
+    factory, ordinary = ORDINARY[name]
+    model = scrambled(keras.Sequential([keras.Input(SHAPE), factory()]))
+    folded = fold(model)
+    assert re.match(r"x: WeightNorm\w* -> \w+\n$", capsys.readouterr().out)
+    assert type(folded.get_layer("x")) is ordinary
+    assert_same_function(model, folded)
+    assert_plain(folded)
+
+
+def test_layers_of_rank_one_and_three():
+    model = keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            layers.Reshape((8, 8, 4, 1)),
+            ours.WeightNormConv3D(3, 3),
+            layers.Reshape((36, 6)),
+            ours.WeightNormConv1D(3, 3),
+        ]
+    )
+    folded = fold(scrambled(model), verbose=False)
+    assert_same_function(model, folded)
+    assert_plain(folded)
+
+
+@pytest.fixture
+def mixed_model():
+    """Everything at once: nested, shared, wrapped, with a state and an operation."""
+    shared = ours.WeightNormConv2D(4, 3, padding="same", name="shared")
+    inner = keras.Sequential(
+        [
+            keras.Input((8, 8, 4)),
+            ours.WeightNormConv2D(4, 3, padding="same", name="deep"),
+            layers.BatchNormalization(name="averages"),
+            layers.ReLU(),
+        ],
+        name="inner",
+    )
+    inputs = keras.Input(SHAPE, name="image")
+    x = layers.Conv2D(4, 3, padding="same", kernel_initializer="zhang_backward")(inputs)
+    x = inner(shared(x)) + shared(x)
+    x = layers.Dropout(0.5)(x)
+    x = layers.Reshape((64, 4))(x)
+    x = layers.TimeDistributed(ours.WeightNormDense(3), name="wrapped")(x)
+    outputs = ours.WeightNormDense(2, name="head")(layers.Flatten()(x))
+    return keras.Model(inputs, outputs, name="mixed")
+
+
+def test_models_fold_to_the_bottom(mixed_model):
+    mixed_model.compile("sgd", "mse")
+    mixed_model.fit(images(8), np.zeros((8, 2)), batch_size=4, verbose=0)
+    before = mixed_model.get_weights()
+    folded = fold(mixed_model, verbose=False)
+    assert_same_function(mixed_model, folded)
+    assert_plain(folded)
+    assert [layer.name for layer in folded.layers] == [
+        layer.name for layer in mixed_model.layers
+    ]
+    assert folded.name == "mixed"
+    # The given model is as it was, and the two share nothing.
+    for now, then in zip(mixed_model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    folded.compile("sgd", "mse")
+    folded.fit(images(8), np.zeros((8, 2)), batch_size=4, verbose=0)
+    for now, then in zip(mixed_model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+
+
+def test_it_says_what_it_folded(mixed_model, capsys):
+    fold(mixed_model)
+    printed = capsys.readouterr().out
+    assert "shared: WeightNormConv2D -> Conv2D\n" in printed
+    assert "deep: WeightNormConv2D -> Conv2D\n" in printed
+    assert "head: WeightNormDense -> Dense\n" in printed
+    assert "conv2d: initializers -> built-in\n" in re.sub(r"_\d+:", ":", printed)
+    assert printed.count("->") == 5
+
+
+def test_inputs_and_outputs_keep_their_structure():
+    inputs = {"a": keras.Input(SHAPE, name="a"), "b": keras.Input(SHAPE, name="b")}
+    layer = ours.WeightNormConv2D(4, 1)
+    outputs = {"sum": layers.add([layer(inputs["a"]), inputs["b"]]), "b": inputs["b"]}
+    model = keras.Model(inputs, outputs)
+    folded = fold(model, verbose=False)
+    batch = {"a": images(), "b": 2 * images()}
+    found, expected = folded(batch), model(batch)
+    assert found.keys() == expected.keys()
+    for key in expected:
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(found[key]),
+            keras.ops.convert_to_numpy(expected[key]),
+            rtol=1e-5,
+            atol=1e-5,
+        )
+
+
+@pytest.mark.parametrize(
+    "initializer",
+    [
+        ZhangForward("tanh", scale=3.0, variance=0.5, seed=4),
+        ZhangBackward("gelu", gamma=0.4, seed=4),
+    ],
+    ids=["forward", "backward"],
+)
+def test_our_initializers_become_built_in_ones_of_the_same_law(initializer):
+    layer = layers.Conv2D(6, 3, kernel_initializer=initializer)
+    folded = fold(keras.Sequential([keras.Input(SHAPE), layer]), verbose=False)
+    replaced = folded.layers[0].kernel_initializer
+    assert type(replaced).__module__.startswith("keras.")
+    shape = (3, 3, 4, 6)
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(replaced(shape)),
+        keras.ops.convert_to_numpy(initializer(shape)),
+        rtol=1e-5,
+    )
+
+
+def test_delta_orthogonal_becomes_orthogonal():
+    layer = layers.Conv2D(6, 3, kernel_initializer=DeltaOrthogonal(gain=2.0))
+    model = keras.Sequential([keras.Input(SHAPE), layer])
+    folded = fold(model, verbose=False)
+    assert folded.layers[0].kernel_initializer.gain == 2.0
+    assert_same_function(model, folded)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_policies_are_kept(policy):
+    model = keras.Sequential(
+        [keras.Input(SHAPE), ours.WeightNormConv2D(4, 3, dtype=policy)]
+    )
+    folded = fold(model, verbose=False)
+    assert folded.layers[0].dtype_policy.name == policy
+    np.testing.assert_array_equal(
+        folded.predict(images(), verbose=0), model.predict(images(), verbose=0)
+    )
+
+
+def test_nothing_to_fold():
+    model = keras.Sequential([keras.Input(SHAPE), layers.Conv2D(4, 3)])
+    with pytest.raises(ValueError, match="with nothing to fold"):
+        fold(model)
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.dense = ours.WeightNormDense(3)
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+
+class Holder(layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = ours.WeightNormDense(4)
+
+    def build(self, input_shape):
+        self.dense.build(input_shape)
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+    def get_config(self):
+        inner = keras.saving.serialize_keras_object(self.dense)
+        return {**super().get_config(), "inner": inner}
+
+    @classmethod
+    def from_config(cls, config):
+        del config["inner"]
+        return cls(**config)
+
+
+def test_what_has_no_graph_is_refused():
+    model = Subclassed()
+    model(images())
+    for received in (model, keras.Sequential([ours.WeightNormDense(3)])):
+        with pytest.raises(ValueError, match="Functional or Sequential model"):
+            fold(received)
+
+
+def test_what_is_out_of_reach_is_refused():
+    model = keras.Sequential([keras.Input(SHAPE), Holder(name="holder")])
+    with pytest.raises(ValueError, match="out of reach") as caught:
+        fold(model)
+    assert "name=holder" in str(caught.value)
+
+
+def test_the_file_is_read_where_the_package_is_not(
+    mixed_model, tmp_path, fresh_process
+):
+    path = str(tmp_path / "folded.keras")
+    fold(mixed_model, verbose=False).save(path)
+    printed = fresh_process(
+        f"""
+        import sys
+        sys.modules["keras_convinit"] = None  # An import of it fails.
+        import keras
+        import numpy as np
+        model = keras.models.load_model({path!r})
+        images = np.random.default_rng(0).standard_normal((4, 8, 8, 4))
+        outputs = model.predict(images.astype("float32"), verbose=0)
+        print("OUTPUT", outputs.tolist())
+        """
+    )
+    outputs = re.search(r"^OUTPUT (.*)$", printed, re.MULTILINE).group(1)
+    np.testing.assert_allclose(
+        np.array(eval(outputs)),
+        mixed_model.predict(images(), verbose=0),
+        rtol=1e-5,
+        atol=1e-5,
+    )

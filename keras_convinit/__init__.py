@@ -3,7 +3,7 @@
 Importing this package is all it takes: Keras then knows its initializers by name.
 """
 
-from keras_convinit import initializers
+from keras_convinit import initializers, layers
 from keras_convinit.geometry import Geometry
 from keras_convinit.kernels import Kernel, kernels_of
 from keras_convinit.scales import backward_scale, forward_scale
@@ -17,4 +17,5 @@ __all__ = [
     "forward_scale",
     "initializers",
     "kernels_of",
+    "layers",
 ]

@@ -107,8 +107,3 @@ def scan(
         lambda carried, rows: (run(carried, rows, segment), None), carry, whole, count
     )[0]
     return run(carry, [row[last:] for row in rows], remainder) if remainder else carry
-
-
-def compiles_loops() -> bool:
-    """JAX has no other way."""
-    return True

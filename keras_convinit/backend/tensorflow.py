@@ -123,13 +123,3 @@ def _loop(
         (tf.constant(0), *carry),
         maximum_iterations=bound,
     )[1:]
-
-
-def compiles_loops() -> bool:
-    """Whether a loop that XLA has compiled is as fast as one in a graph.
-
-    On a CPU it is not: XLA has fast convolutions there, but looks for them only outside
-    of loops, and the gradient of one inside takes ten times as long and more.
-    """
-    devices = tf.config.list_physical_devices()
-    return any(device.device_type in ("GPU", "TPU") for device in devices)

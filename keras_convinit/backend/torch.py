@@ -94,11 +94,6 @@ def scan(
     return carry
 
 
-def compiles_loops() -> bool:
-    """PyTorch runs the loop as it is."""
-    return True
-
-
 def _to_array(value: Any) -> np.ndarray:
     return (
         value.detach().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)

@@ -148,7 +148,7 @@ class PureBranch:
         names: list[str] = []
         for variable in self.weights:
             *layers, name = variable.path.removeprefix(f"{self.layer.path}/").split("/")
-            parts = []
+            parts: list[str] = []
             for layer in layers:
                 base = re.sub(r"_\d+$", "", layer)
                 if base in automatic:

@@ -37,9 +37,9 @@ class ScaledResidualStack(keras.layers.Layer):
     Regularizers and activity losses are summed over the blocks; constraints hold for
     each.
 
-    On a CPU, XLA computes the gradient of a convolution inside a loop many times more
-    slowly than outside. A model with this layer is therefore not compiled by XLA there
-    on TensorFlow unless `jit_compile=True` says so; on JAX there is no other way.
+    On a CPU, XLA computes the gradient of a convolution inside a loop ten times more
+    slowly than outside, or worse. Keras does not use XLA on a CPU with TensorFlow unless
+    `jit_compile=True` says so; with JAX it always does.
 
     Args:
         branch: A layer, a list of layers, or a model, from one tensor to another of
@@ -79,7 +79,6 @@ class ScaledResidualStack(keras.layers.Layer):
         self.num_blocks = positive_integer("num_blocks", num_blocks)
         self.remat = bool(remat)
         self.supports_masking = True
-        self.supports_jit = backend.compiles_loops()
         branch = _parts.as_layer("branch", branch)
         self._branch = PureBranch(copy_layer(branch, lambda seed, _: seed))
         self._stacked: list[Any] = []

@@ -37,8 +37,8 @@ class ScaledResidualStack(keras.layers.Layer):
     Regularizers and activity losses are summed over the blocks; constraints hold for
     each.
 
-    On a CPU, XLA computes the gradient of a convolution inside a loop ten times more
-    slowly than outside, or worse. Keras does not use XLA on a CPU with TensorFlow unless
+    On a CPU, XLA computes the gradient of a convolution in a loop ten times more slowly
+    than outside, or worse. With TensorFlow Keras does not use XLA on a CPU unless
     `jit_compile=True` says so; with JAX it always does.
 
     Args:

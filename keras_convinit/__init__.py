@@ -1,11 +1,12 @@
 """Makes deep convolutional networks trainable before their first step, in Keras 3.
 
-Importing this package is all it takes: Keras then knows its initializers by name.
+Importing this package is all it takes: Keras then knows its initializers and layers.
 """
 
 from keras_convinit import initializers, layers, optimizers
 from keras_convinit.geometry import Geometry
 from keras_convinit.kernels import Kernel, kernels_of
+from keras_convinit.layers import fold
 from keras_convinit.scales import backward_scale, forward_scale
 
 __version__ = "0.1.0"
@@ -14,6 +15,7 @@ __all__ = [
     "Geometry",
     "Kernel",
     "backward_scale",
+    "fold",
     "forward_scale",
     "initializers",
     "kernels_of",

@@ -17,6 +17,16 @@ def positive(name: str, value: Any) -> float:
     return float(value)
 
 
+def positive_integer(name: str, value: Any) -> int:
+    """Returns `value` as an int, or says that it is not a positive integer."""
+    is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not is_integer or int(value) < 1:
+        raise ValueError(
+            f"`{name}` must be a positive integer. Received: {name}={value!r}"
+        )
+    return int(value)
+
+
 def kernel_shape(shape: Any) -> tuple[int, ...]:
     """Returns the shape of a kernel as integers, or says what is wrong with it."""
     dimensions = tuple(shape) if isinstance(shape, Iterable) else ()

@@ -23,11 +23,14 @@ class Kernel:
         name: Path of attributes from the layer, such as `"depthwise_kernel"`.
         variable: The `keras.Variable`.
         geometry: How it connects units.
+        copies: How many kernels of that geometry the variable holds. Where it is more
+            than one they are stacked on leading axes, and are no part of one another.
     """
 
     name: str
     variable: Any
     geometry: Geometry
+    copies: int = 1
 
 
 @functools.singledispatch
@@ -58,12 +61,16 @@ def kernels_of(layer: keras.layers.Layer) -> tuple[Kernel, ...]:
     """
     _check_built(layer)
     if any(len(variable.shape) > 1 for variable in layer.trainable_variables):
-        raise ValueError(
-            "A layer with kernels must be one of Keras' linear layers, or be "
-            "registered with `keras_convinit.kernels_of.register`. "
-            f"Received: layer={layer!r} of class {type(layer).__name__}"
-        )
+        raise _unknown(layer)
     return ()
+
+
+def _unknown(layer: keras.layers.Layer) -> ValueError:
+    return ValueError(
+        "A layer with kernels must be one of Keras' linear layers, or be "
+        "registered with `keras_convinit.kernels_of.register`. "
+        f"Received: layer={layer!r} of class {type(layer).__name__}"
+    )
 
 
 def _check_built(layer: keras.layers.Layer) -> None:
@@ -210,7 +217,7 @@ def _convolutional_recurrent(layer: keras.layers.Layer) -> tuple[Kernel, ...]:
     _check_built(layer)
     rank = len(layer.cell.kernel.shape) - 2
     kernels = _recurrent(layer.cell, _product(layer.cell.strides, rank))
-    return _prefixed("cell", kernels)
+    return prefixed("cell", kernels)
 
 
 for _class in (
@@ -229,7 +236,7 @@ def _composite(*attributes: str) -> Callable[[keras.layers.Layer], tuple[Kernel,
         return tuple(
             kernel
             for attribute in attributes
-            for kernel in _prefixed(attribute, kernels_of(getattr(layer, attribute)))
+            for kernel in prefixed(attribute, kernels_of(getattr(layer, attribute)))
         )
 
     return collect
@@ -255,11 +262,25 @@ def _(layer: keras.layers.StackedRNNCells) -> tuple[Kernel, ...]:
     return tuple(
         kernel
         for index, cell in enumerate(layer.cells)
-        for kernel in _prefixed(f"cells[{index}]", kernels_of(cell))
+        for kernel in prefixed(f"cells[{index}]", kernels_of(cell))
     )
 
 
-def _prefixed(path: str, kernels: Iterable[Kernel]) -> tuple[Kernel, ...]:
+@kernels_of.register
+def _(layer: keras.Model) -> tuple[Kernel, ...]:
+    _check_built(layer)
+    parts = [(f"layers[{i}]", part) for i, part in enumerate(layer.layers)]
+    inherited = {id(v) for _, part in parts for v in part.variables}
+    own = [v for v in layer.trainable_variables if id(v) not in inherited]
+    if any(len(variable.shape) > 1 for variable in own):
+        raise _unknown(layer)
+    return tuple(
+        kernel for path, part in parts for kernel in prefixed(path, kernels_of(part))
+    )
+
+
+def prefixed(path: str, kernels: Iterable[Kernel]) -> tuple[Kernel, ...]:
+    """The kernels of a part, under the names that they have in the whole."""
     return tuple(
         dataclasses.replace(kernel, name=f"{path}.{kernel.name}") for kernel in kernels
     )

@@ -1,7 +1,8 @@
 """What we need of JAX and Keras does not offer."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -62,3 +63,47 @@ def _padded(points: np.ndarray) -> np.ndarray:
 def to_numpy(variable: Any) -> np.ndarray:
     """The value of a variable, also while a program is traced."""
     return np.asarray(keras.ops.convert_to_numpy(variable))
+
+
+def map_rows(function: Function, rows: Sequence[Any]) -> list[np.ndarray]:
+    """What a pure function gives for each row of some arrays, stacked."""
+    mapped = jax.lax.map(function, tuple(map(jnp.asarray, rows)))
+    return [np.asarray(value) for value in mapped]
+
+
+Body = Callable[[tuple[Any, ...], list[Any]], tuple[Any, ...]]
+
+
+def scan(
+    body: Body,
+    carry: tuple[Any, ...],
+    rows: Sequence[Any],
+    length: int,
+    remat: bool = False,
+) -> tuple[Any, ...]:
+    """What is carried out of a loop that sees one row of each array at a time.
+
+    `body` takes what is carried and a list of rows, and gives what is carried. It runs
+    `length` times. With `remat`, what it has computed is computed again on the way
+    back, instead of being kept.
+    """
+
+    def run(carried: tuple[Any, ...], rows: list[Any], length: int) -> tuple[Any, ...]:
+        return jax.lax.scan(
+            lambda carried, row: (body(carried, row), None), carried, rows, length
+        )[0]
+
+    rows = [jnp.asarray(row) for row in rows]
+    if not remat:
+        return run(carry, rows, length)
+    # What is carried is kept once a segment, and within the one segment that is being
+    # recomputed: the root of the length twice, instead of the length.
+    segment = math.isqrt(length - 1) + 1
+    count, remainder = divmod(length, segment)
+    last = length - remainder
+    whole = [row[:last].reshape(count, segment, *row.shape[1:]) for row in rows]
+    run = jax.checkpoint(run, static_argnums=2)
+    carry = jax.lax.scan(
+        lambda carried, rows: (run(carried, rows, segment), None), carry, whole, count
+    )[0]
+    return run(carry, [row[last:] for row in rows], remainder) if remainder else carry

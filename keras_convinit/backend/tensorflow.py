@@ -1,8 +1,10 @@
 """What we need of TensorFlow and Keras does not offer."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -44,3 +46,80 @@ def to_numpy(variable: Any) -> np.ndarray:
     """The value of a variable, also while a graph is being traced."""
     with tf.init_scope():
         return np.asarray(tf.convert_to_tensor(variable))
+
+
+def map_rows(function: Function, rows: Sequence[Any]) -> list[np.ndarray]:
+    """What a pure function gives for each row of some arrays, stacked."""
+    # A graph: for each row Python takes longer than the function itself.
+    mapped = tf.function(lambda *rows: keras.ops.map(function, rows), autograph=False)
+    return [np.asarray(value) for value in mapped(*map(tf.constant, rows))]
+
+
+Body = Callable[[tuple[Any, ...], list[Any]], tuple[Any, ...]]
+
+
+def scan(
+    body: Body,
+    carry: tuple[Any, ...],
+    rows: Sequence[Any],
+    length: int,
+    remat: bool = False,
+) -> tuple[Any, ...]:
+    """What is carried out of a loop that sees one row of each array at a time.
+
+    `body` takes what is carried and a list of rows, and gives what is carried. It runs
+    `length` times. With `remat`, what it has computed is computed again on the way
+    back, instead of being kept.
+    """
+    # The gradient of reading one row is as large as the array, and adding up so many
+    # of them would take most of the time. In a loop over segments of rows the whole
+    # array is added but for each segment. Segments are also what `remat` keeps.
+    segment = math.isqrt(length - 1) + 1
+    count = -(-length // segment)
+    segments = [_segments(row, count, segment) for row in rows]
+
+    def run(start: Any, carried: tuple[Any, ...], rows: list[Any]) -> tuple[Any, ...]:
+        return _loop(body, carried, rows, segment, tf.minimum(segment, length - start))
+
+    def step(carried: tuple[Any, ...], rows: list[Any]) -> tuple[Any, ...]:
+        start, *rest = carried
+        if not remat:
+            return start + segment, *run(start, tuple(rest), rows)
+
+        def recomputed(*values: Any) -> tuple[Any, ...]:
+            return run(start, values[: len(rest)], list(values[len(rest) :]))
+
+        return start + segment, *tf.recompute_grad(recomputed)(*rest, *rows)
+
+    return _loop(step, (tf.constant(0), *carry), segments, count)[1:]
+
+
+def _segments(row: Any, count: int, segment: int) -> Any:
+    row = tf.convert_to_tensor(row)
+    surplus = count * segment - row.shape[0]
+    if surplus:
+        row = tf.pad(row, [(0, surplus)] + [(0, 0)] * (len(row.shape) - 1))
+    return tf.reshape(row, (count, segment, *row.shape[1:]))
+
+
+def _loop(
+    body: Body,
+    carry: tuple[Any, ...],
+    rows: Sequence[Any],
+    bound: int,
+    length: Any = None,
+) -> tuple[Any, ...]:
+    """A loop that XLA can compile and derive, as `bound` is known beforehand."""
+
+    def step(index: Any, *carried: Any) -> tuple[Any, ...]:
+        values = body(carried, [tf.gather(row, index) for row in rows])
+        for value, before in zip(values, carried, strict=True):
+            value.set_shape(before.shape)
+        return index + 1, *values
+
+    return tf.while_loop(
+        lambda index, *_: index < (bound if length is None else length),
+        step,
+        (tf.constant(0), *carry),
+        maximum_iterations=bound,
+    )[1:]

@@ -1,4 +1,4 @@
-"""Layers with weight normalisation.
+"""Layers that keep the size of a signal, and the way back to plain Keras.
 
 | class | in place of |
 |---|---|
@@ -9,9 +9,15 @@
 | `WeightNormConv2DTranspose` | `keras.layers.Conv2DTranspose` |
 | `WeightNormDepthwiseConv2D` | `keras.layers.DepthwiseConv2D` |
 | `WeightNorm(layer)` | any other layer with a kernel |
+| `ScaledResidual` | shortcut(x) + branch(x) / sqrt(num_blocks) |
+| `ScaledResidualStack` | num_blocks of those in a row, as one compiled loop |
+
+`fold(model)` writes all of them out in plain Keras.
 """
 
 from keras_convinit.layers.folding import fold
+from keras_convinit.layers.scaled_residual import ScaledResidual
+from keras_convinit.layers.scaled_residual_stack import ScaledResidualStack
 from keras_convinit.layers.weight_norm import WeightNorm
 from keras_convinit.layers.weight_norm_layers import (
     WeightNormConv1D,
@@ -23,6 +29,8 @@ from keras_convinit.layers.weight_norm_layers import (
 )
 
 __all__ = [
+    "ScaledResidual",
+    "ScaledResidualStack",
     "WeightNorm",
     "WeightNormConv1D",
     "WeightNormConv2D",

@@ -144,7 +144,7 @@ def residual_network(start, width, inputs, generator):
     first = norms(gradient)
     backward = []
     for block, rows in zip(reversed(blocks[1:]), reversed(outputs[1:-1]), strict=True):
-        expand, contract = block.branch
+        expand, contract = block.branch.layers
         hidden = apply(expand, rows) > 0
         into, out_of = (
             keras.ops.convert_to_numpy(layer.kernel) for layer in (expand, contract)
@@ -159,7 +159,7 @@ NETWORKS = {"dense": dense_network, "residual": residual_network}
 
 
 def predicted(network, direction):
-    """The paper's ratio at each depth: theorems 1 and 2, and theorem 7 with its root."""
+    """The paper's ratio at each depth: theorems 1, 2 and 7, the last with its root."""
     if network == "dense":
         return np.ones(LAYERS if direction == "forward" else LAYERS - 1)
     growth = (1 + 1 / BLOCKS) ** (np.arange(1, BLOCKS + 1) / 2)

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,8 @@ import keras
 from keras_convinit._registry import PACKAGE
 from keras_convinit.layers._drop_in import AbstractDropIn
 from keras_convinit.layers._plain_config import plain_config
+from keras_convinit.layers.scaled_residual import ScaledResidual
+from keras_convinit.layers.scaled_residual_stack import ScaledResidualStack
 from keras_convinit.layers.weight_norm import WeightNorm
 
 # Hands the values over, when the plain layer has been built.
@@ -146,6 +149,58 @@ def _(layer: WeightNorm, changes: list[str]) -> tuple[keras.layers.Layer, Transf
     return twin, hand_over
 
 
+@plain_twin.register
+def _(layer: ScaledResidual, changes: list[str]) -> tuple[keras.layers.Layer, Transfer]:
+    changes.append(f"{layer.name}: ScaledResidual -> model of plain layers")
+    return _residual_model(layer, changes)
+
+
+@plain_twin.register
+def _(
+    layer: ScaledResidualStack, changes: list[str]
+) -> tuple[keras.layers.Layer, Transfer]:
+    changes.append(f"{layer.name}: ScaledResidualStack -> {layer.num_blocks} models")
+    inputs = outputs = _input_of(layer)
+    transfers = []
+    for block in layer.unrolled():
+        # One line for the stack is enough.
+        twin, transfer = _residual_model(block, [])
+        outputs = twin(outputs)
+        transfers.append(transfer)
+    return keras.Model(inputs, outputs, name=layer.name), _all_of(transfers)
+
+
+def _residual_model(
+    layer: ScaledResidual, changes: list[str]
+) -> tuple[keras.Model, Transfer]:
+    inputs = through = _input_of(layer)
+    branch, transfer = plain_twin(layer.branch, changes)
+    transfers = [transfer]
+    scaled = branch(inputs)
+    if not layer.absorb:
+        scaled = keras.layers.Rescaling(
+            1 / math.sqrt(layer.num_blocks),
+            name=f"{layer.name}_scale",
+            dtype=layer.dtype_policy,
+        )(scaled)
+    if layer.shortcut is not None:
+        shortcut, transfer = plain_twin(layer.shortcut, changes)
+        transfers.append(transfer)
+        through = shortcut(inputs)
+    add = keras.layers.Add(name=f"{layer.name}_sum", dtype=layer.dtype_policy)
+    outputs = add([through, scaled])
+    return keras.Model(inputs, outputs, name=layer.name), _all_of(transfers)
+
+
+def _input_of(layer: keras.layers.Layer) -> Any:
+    shape = layer.get_build_config()["input_shape"]
+    return keras.Input(
+        batch_shape=(None, *shape[1:]),
+        dtype=layer.compute_dtype,
+        name=f"{layer.name}_input",
+    )
+
+
 def _fold_model(model: Any, changes: list[str]) -> tuple[keras.Model, Transfer]:
     is_graph = isinstance(model, keras.Sequential) or _is_functional(model)
     if not is_graph or not model.built:
@@ -164,17 +219,19 @@ def _fold_model(model: Any, changes: list[str]) -> tuple[keras.Model, Transfer]:
         return twin
 
     inputs = None if isinstance(model, keras.Sequential) else _inputs_like(model)
-    folded = keras.models.clone_model(
-        model, input_tensors=inputs, clone_function=clone
-    )
+    folded = keras.models.clone_model(model, input_tensors=inputs, clone_function=clone)
     if not folded.built:
         folded.build(model.input_shape)
 
+    return folded, _all_of(transfers)
+
+
+def _all_of(transfers: list[Transfer]) -> Transfer:
     def hand_over() -> None:
         for transfer in transfers:
             transfer()
 
-    return folded, hand_over
+    return hand_over
 
 
 def _is_functional(model: Any) -> bool:

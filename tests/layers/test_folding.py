@@ -138,6 +138,51 @@ def test_models_fold_to_the_bottom(mixed_model):
         np.testing.assert_array_equal(now, then)
 
 
+def residual_branch():
+    return [
+        ours.WeightNormConv2D(8, 3, padding="same", activation="relu"),
+        layers.Conv2D(4, 3, padding="same", kernel_initializer="zhang_forward"),
+    ]
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_residuals_are_written_out(policy):
+    projection = ours.WeightNormConv2D(6, 1, strides=2, name="projection")
+    branch = ours.WeightNormConv2D(6, 3, strides=2, padding="same", name="absorbed")
+    model = keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            ours.ScaledResidual(residual_branch(), 4, name="plain", dtype=policy),
+            ours.ScaledResidual(branch, 4, projection, absorb=True, name="projected"),
+        ]
+    )
+    folded = fold(scrambled(model), verbose=False)
+    assert_plain(folded)
+    assert [layer.name for layer in folded.layers] == ["plain", "projected"]
+    if policy == "float32":
+        assert_same_function(model, folded)
+    else:
+        assert folded.layers[0].output.dtype == "bfloat16"
+        np.testing.assert_allclose(
+            folded.predict(images(), verbose=0),
+            model.predict(images(), verbose=0),
+            rtol=2**-6,
+            atol=2**-5,
+        )
+
+
+def test_stacks_are_written_out(capsys):
+    inner = [*residual_branch(), layers.Dropout(0.5)]
+    model = keras.Sequential(
+        [keras.Input(SHAPE), ours.ScaledResidualStack(inner, 3, name="stage")]
+    )
+    folded = fold(scrambled(model))
+    assert capsys.readouterr().out == "stage: ScaledResidualStack -> 3 models\n"
+    assert_plain(folded)
+    assert len(folded.get_layer("stage").layers) == 1 + 3
+    assert_same_function(model, folded)
+
+
 def test_it_says_what_it_folded(mixed_model, capsys):
     fold(mixed_model)
     printed = capsys.readouterr().out

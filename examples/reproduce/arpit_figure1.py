@@ -21,6 +21,7 @@ import pathlib
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from keras_convinit.initializers import WeightNormGain
 from keras_convinit.layers import ScaledResidual, WeightNormDense
@@ -253,6 +254,7 @@ def draw(curves, path):
             if direction == "forward"
             else "norm / norm at the output"
         )
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         panel.grid(alpha=0.3)
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)

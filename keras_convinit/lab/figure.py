@@ -104,6 +104,7 @@ def _furnish_signal(axes: Axes) -> None:
     axes.set_xlabel("layer")
     axes.set_ylabel("RMS of activations,\nrelative to the images")
     axes.set_yscale("log")
+    axes.axhline(1, color="0.6", linewidth=0.8, zorder=0)
     axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _furnish(axes)

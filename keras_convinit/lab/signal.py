@@ -33,7 +33,7 @@ def relative_signal(
             "`watched` must be a prefix of the names of some layers. "
             f"Received: watched={watched!r}, for the model {model.name}"
         )
-    probe = keras.Model(model.input, outputs)
+    probe = keras.Model(model.inputs[0], outputs)
     signals = keras.tree.flatten(probe(images, training=False))
     size = _root_mean_square(images)
     ratios = [_root_mean_square(signal) / size for signal in signals]

@@ -53,6 +53,7 @@ def mlp(
     """
     depth = whole("depth", depth, 2)
     width = whole("width", width, 1)
+    num_classes = whole("num_classes", num_classes, 1)
 
     inputs = keras.Input(input_shape)
     x = keras.layers.Flatten(name="flatten")(inputs)

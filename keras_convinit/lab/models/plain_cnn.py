@@ -58,6 +58,7 @@ def plain_cnn(
     """
     depth = whole("depth", depth, 2)
     width = whole("width", width, 1)
+    num_classes = whole("num_classes", num_classes, 1)
     strides = _strides(strides, convolutions=depth - 1)
 
     inputs = keras.Input(input_shape)
@@ -82,10 +83,10 @@ def plain_cnn(
 
 def _strides(first: Sequence[int], convolutions: int) -> list[int]:
     """One stride for each convolution."""
-    allowed = isinstance(first, Sequence) and len(first) <= convolutions
-    if not allowed or not all(isinstance(s, int) and s > 0 for s in first):
+    listed = list(first) if isinstance(first, Sequence) else [0]
+    if not all(isinstance(stride, int) and stride > 0 for stride in listed):
         raise ValueError(
-            "`strides` must be a sequence of positive integers, no longer than there "
-            f"are convolutions, {convolutions} here. Received: strides={first!r}"
+            "`strides` must be a sequence of positive integers. "
+            f"Received: strides={first!r}"
         )
-    return [*first, *[1] * (convolutions - len(first))]
+    return [*listed, *[1] * convolutions][:convolutions]

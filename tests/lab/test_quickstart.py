@@ -1,0 +1,202 @@
+import dataclasses
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from keras_convinit.lab import experiment, training
+from keras_convinit.lab.errors import LabError
+from keras_convinit.lab.quickstart import Options, quickstart, stories, versions
+from keras_convinit.lab.results import Results
+
+
+@pytest.fixture
+def options(tmp_path):
+    return Options(
+        seeds=1, epochs=1, depth=3, width=2, limit=64, output=tmp_path / "out"
+    )
+
+
+def carried_out(options, resume=False):
+    """Whether it came to its end, and what it said."""
+    console = Console(file=io.StringIO(), width=80)
+    complete = quickstart(options, resume, console)
+    return complete, console.file.getvalue()
+
+
+def loaded(options):
+    return Results.load(options.output / "quickstart.json")
+
+
+@pytest.fixture
+def pretend(monkeypatch):
+    """Runs take no time; in the given one somebody presses Ctrl-C."""
+
+    def pretend(interrupted=None):
+        done = []
+
+        def run(story, contender, dataset, seed, observe):
+            if len(done) + 1 == interrupted:
+                raise KeyboardInterrupt
+            done.append((contender.label, seed))
+            return _run(story, contender, seed)
+
+        monkeypatch.setattr(experiment.training, "run", run)
+        return done
+
+    return pretend
+
+
+LABELS = ["glorot_uniform", "he_normal", "zhang_forward", "zhang_backward"]
+
+
+def test_small_quickstart(options):
+    complete, text = carried_out(options)
+    assert complete
+    for label in LABELS:
+        assert f"{label}, seed 0: " in text
+        assert any(line.split()[:2] == [label, "1"] for line in text.splitlines())
+    assert "Plain ReLU network of 3 layers, no normalisation, digits" in text
+    assert "Interrupted" not in text
+
+    picture = options.output / "quickstart.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    values = json.loads((options.output / "quickstart.json").read_text())
+    assert values["stories"][0]["training"]["epochs"] == 1
+    assert set(values["versions"]) > {"keras", "keras_convinit", "numpy", "backend"}
+    assert [run["contender"] for run in values["runs"]] == LABELS
+    assert all(len(run["losses"]) == 2 for run in values["runs"])
+
+
+def test_resume_repeats_nothing(options, pretend):
+    results = _made(options)
+    results.save(_folder(options) / "quickstart.json")
+    done = pretend()
+    complete, text = carried_out(options, resume=True)
+    assert complete
+    assert not done
+    assert "4 runs are taken over from" in text
+    assert loaded(options) == results
+    assert (options.output / "quickstart.png").exists()
+
+
+def test_without_resume_everything_is_run(options, pretend):
+    _made(options).save(_folder(options) / "quickstart.json")
+    done = pretend()
+    carried_out(options)
+    assert len(done) == len(loaded(options).runs) == 4
+
+
+def test_resume_takes_up_an_interrupted_quickstart(options, pretend):
+    pretend(interrupted=3)
+    complete, text = carried_out(options)
+    assert not complete
+    assert "Interrupted after 2 runs. To continue: the same command with --resume." in (
+        " ".join(text.split())
+    )
+    rows = [line.split()[:2] for line in text.splitlines()]
+    assert ["he_normal", "1"] in rows
+    assert ["zhang_forward", "0"] in rows
+    assert [run.contender for run in loaded(options).runs] == LABELS[:2]
+    assert (options.output / "quickstart.png").exists()
+
+    done = pretend()
+    complete, text = carried_out(options, resume=True)
+    assert complete
+    assert "2 runs are taken over" in " ".join(text.split())
+    assert done == [(label, 0) for label in LABELS[2:]]
+    assert loaded(options) == _made(options)
+
+
+def test_interruption_of_the_first_run(options, pretend):
+    pretend(interrupted=1)
+    complete, text = carried_out(options)
+    assert not complete
+    assert "Interrupted after 0 runs." in text
+    assert not list(options.output.iterdir())
+    # There is nothing to resume, which is no reason to fail.
+    pretend()
+    assert carried_out(options, resume=True)[0]
+
+
+def test_resume_with_more_seeds_adds_to_them(options, pretend):
+    _made(options).save(_folder(options) / "quickstart.json")
+    done = pretend()
+    carried_out(dataclasses.replace(options, seeds=2), resume=True)
+    assert done == [(label, 1) for label in LABELS]
+    assert len(loaded(options).runs) == 8
+
+
+def test_resume_refuses_other_settings(options):
+    _made(options).save(_folder(options) / "quickstart.json")
+    before = (options.output / "quickstart.json").read_bytes()
+    with pytest.raises(LabError, match=r"plain\.training\.epochs is 1 .*, 2 now"):
+        carried_out(dataclasses.replace(options, epochs=2), resume=True)
+    assert (options.output / "quickstart.json").read_bytes() == before
+
+
+def test_resume_refuses_a_damaged_file(options):
+    (_folder(options) / "quickstart.json").write_text("{")
+    with pytest.raises(LabError, match="is damaged"):
+        carried_out(options, resume=True)
+
+
+def test_output_must_be_a_folder(options, tmp_path):
+    (tmp_path / "file").write_text("")
+    inside = dataclasses.replace(options, output=tmp_path / "file" / "out")
+    with pytest.raises(LabError, match=r"`output` must be a folder .* Received: out"):
+        carried_out(inside)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("dataset", "svhn", "must be one of digits, mnist, cifar10, cifar100"),
+        ("seeds", 0, "must be an integer of at least 1"),
+        ("epochs", 0, "must be an integer of at least 1"),
+        ("depth", 1, "must be an integer of at least 2"),
+        ("width", 0, "must be an integer of at least 1"),
+        ("learning_rate", -1.0, "must be a finite number greater than 0"),
+        ("limit", 0, "must be an integer of at least 1"),
+    ],
+)
+def test_impossible_options_are_refused(name, value, message):
+    with pytest.raises(ValueError, match=f"`{name}` {message}.* Received: {name}="):
+        Options(**{name: value})
+
+
+def test_contenders_differ_in_the_convolutions_alone():
+    (story,) = stories(Options())
+    without = [
+        {k: v for k, v in contender.arguments.items() if k != "kernel_initializer"}
+        for contender in story.contenders
+    ]
+    assert all(arguments == without[0] for arguments in without)
+    assert [c.arguments["kernel_initializer"] for c in story.contenders] == LABELS
+
+
+@pytest.mark.parametrize(("dataset", "strides"), [("digits", []), ("mnist", [2, 2])])
+def test_small_images_keep_their_size(dataset, strides):
+    (story,) = stories(Options(dataset=dataset))
+    assert story.contenders[0].arguments["strides"] == strides
+
+
+def _folder(options):
+    options.output.mkdir()
+    return options.output
+
+
+def _made(options):
+    """Finished results without the work."""
+    results = Results(stories(options), versions())
+    for story in results.stories:
+        for contender in story.contenders:
+            results = results.with_run(_run(story, contender, seed=0))
+    return results
+
+
+def _run(story, contender, seed):
+    return training.Run(
+        story.name, contender.label, seed, 0.5, False, (1.0,), (0.5,), (1.0,), 0.1
+    )

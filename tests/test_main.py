@@ -1,0 +1,90 @@
+import ast
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+import keras_convinit
+from keras_convinit import __main__ as door
+
+PACKAGE = pathlib.Path(keras_convinit.__file__).parent
+
+
+def without(module, monkeypatch):
+    """As if it were not installed."""
+    for name in list(sys.modules):
+        if name.startswith("keras_convinit.lab"):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+
+
+@pytest.mark.parametrize("module", ["typer", "rich.console", "matplotlib.axes"])
+def test_missing_extra_is_told_in_a_line(module, monkeypatch):
+    without(module, monkeypatch)
+    with pytest.raises(SystemExit) as exit_:
+        door.main()
+    # A string as status: printed to standard error, status 1.
+    assert exit_.value.code == (
+        f"The command line needs the Python package {module.partition('.')[0]}. "
+        'To get all it needs: pip install "keras_convinit[lab]"'
+    )
+
+
+def test_package_that_is_missed_during_the_work(monkeypatch, tmp_path):
+    without("sklearn.datasets", monkeypatch)
+    monkeypatch.setattr(
+        sys, "argv", ["keras-convinit", "quickstart", "--output", str(tmp_path)]
+    )
+    with pytest.raises(SystemExit, match="needs the Python package sklearn"):
+        door.main()
+
+
+def test_other_missing_modules_are_mistakes_of_ours(monkeypatch):
+    without("keras_convinit.lab.table", monkeypatch)
+    with pytest.raises(ModuleNotFoundError, match=r"keras_convinit\.lab\.table"):
+        door.main()
+
+
+def test_missing_extra_in_a_process():
+    program = (
+        "import runpy, sys; sys.modules['typer'] = None; "
+        "runpy.run_module('keras_convinit', run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        # The backend that is imported fastest.
+        env={**os.environ, "KERAS_BACKEND": "numpy"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert 'pip install "keras_convinit[lab]"' in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_nothing_else_imports_the_lab():
+    outside = [
+        path
+        for path in PACKAGE.rglob("*.py")
+        if "lab" not in path.relative_to(PACKAGE).parts
+    ]
+    importing = {
+        path.name
+        for path in outside
+        for node in ast.walk(ast.parse(path.read_text()))
+        if _imports_lab(node)
+    }
+    assert importing == {"__main__.py"}
+
+
+def _imports_lab(node):
+    if isinstance(node, ast.Import):
+        return any(name.name.startswith("keras_convinit.lab") for name in node.names)
+    if isinstance(node, ast.ImportFrom):
+        module = node.module or ""
+        names = [f"{module}.{name.name}" for name in node.names]
+        return any(name.startswith("keras_convinit.lab") for name in names)
+    return False

@@ -9,6 +9,8 @@ from keras import ops
 from keras_convinit._checks import positive
 from keras_convinit._registry import register
 
+__all__ = ["CoupledSGD"]
+
 
 @register()
 class CoupledSGD(keras.optimizers.SGD):

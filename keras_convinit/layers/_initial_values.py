@@ -13,7 +13,7 @@ from keras_convinit.layers import _parts
 from keras_convinit.layers._copies import copy_layer, seeds_for_copies
 
 # Up to here copies are made sooner than a program that does without.
-FEW = 16
+FEW = 48
 
 Result = TypeVar("Result")
 

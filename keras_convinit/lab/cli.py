@@ -44,6 +44,12 @@ def quickstart(
     width: Annotated[
         int, typer.Option(help="Channels of every convolution.")
     ] = DEFAULT.width,
+    blocks: Annotated[
+        int, typer.Option(help="Blocks of the residual network.")
+    ] = DEFAULT.blocks,
+    residual_epochs: Annotated[
+        int, typer.Option(help="Epochs of the residual network.")
+    ] = DEFAULT.residual_epochs,
     learning_rate: Annotated[
         float, typer.Option(help="Of SGD with momentum 0.9, the same for all.")
     ] = DEFAULT.learning_rate,
@@ -58,13 +64,22 @@ def quickstart(
         typer.Option("--resume", help="Keep the finished runs of the output folder."),
     ] = False,
 ) -> None:
-    """Trains a deep network from four initialisations: a table and a figure.
+    """Trains deep networks from several initialisations: a table and a figure.
 
-    Two minutes or three on two CPU cores. KERAS_BACKEND chooses the backend.
+    About four minutes on two CPU cores. KERAS_BACKEND chooses the backend.
     """
     try:
         options = Options(
-            dataset, seeds, epochs, depth, width, learning_rate, limit, output
+            dataset=dataset,
+            seeds=seeds,
+            epochs=epochs,
+            depth=depth,
+            width=width,
+            blocks=blocks,
+            residual_epochs=residual_epochs,
+            learning_rate=learning_rate,
+            limit=limit,
+            output=output,
         )
     except ValueError as error:
         raise _failure(error, WRONG_OPTION) from error

@@ -4,7 +4,10 @@ from typer.testing import CliRunner
 from keras_convinit.lab import cli, quickstart
 from keras_convinit.lab.errors import LabError
 
-SMALL = ["--seeds", "1", "--epochs", "1", "--depth", "2", "--width", "1"]
+SMALL = [
+    *("--seeds", "1", "--epochs", "1", "--depth", "2", "--width", "1"),
+    *("--blocks", "1", "--residual-epochs", "1"),
+]
 
 
 def invoked(*arguments):
@@ -31,6 +34,9 @@ def replaced(monkeypatch):
 
 def test_quickstart_from_end_to_end(tmp_path, monkeypatch):
     monkeypatch.setattr(quickstart, "INITIALIZERS", ("zhang_backward",))
+    monkeypatch.setattr(
+        quickstart, "stories", lambda options: (quickstart.plain_story(options),)
+    )
     result = invoked("quickstart", *SMALL, "--limit", 40, "--output", tmp_path)
     assert result.exit_code == 0, result.output
     assert "zhang_backward, seed 0" in result.stdout
@@ -45,7 +51,19 @@ def test_options_arrive(replaced, tmp_path):
     options = ["--dataset", "mnist", "--learning-rate", 0.5, "--limit", 7]
     result = invoked("quickstart", *SMALL, *options, "--output", tmp_path, "--resume")
     assert result.exit_code == 0
-    assert given == [(cli.Options("mnist", 1, 1, 2, 1, 0.5, 7, tmp_path), True)]
+    expected = cli.Options(
+        dataset="mnist",
+        seeds=1,
+        epochs=1,
+        depth=2,
+        width=1,
+        blocks=1,
+        residual_epochs=1,
+        learning_rate=0.5,
+        limit=7,
+        output=tmp_path,
+    )
+    assert given == [(expected, True)]
 
 
 def test_defaults_are_those_of_the_options(replaced):

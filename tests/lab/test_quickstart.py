@@ -1,7 +1,9 @@
 import dataclasses
 import io
 import json
+import re
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -14,7 +16,14 @@ from keras_convinit.lab.results import Results
 @pytest.fixture
 def options(tmp_path):
     return Options(
-        seeds=1, epochs=1, depth=3, width=2, limit=64, output=tmp_path / "out"
+        seeds=1,
+        epochs=1,
+        depth=3,
+        width=2,
+        blocks=1,
+        residual_epochs=1,
+        limit=64,
+        output=tmp_path / "out",
     )
 
 
@@ -48,7 +57,14 @@ def pretend(monkeypatch):
     return pretend
 
 
-LABELS = ["glorot_uniform", "he_normal", "zhang_forward", "zhang_backward"]
+PLAIN = ["glorot_uniform", "he_normal", "zhang_forward", "zhang_backward"]
+RESIDUAL = [
+    "he_normal",
+    "naive weight norm",
+    "paper's gains",
+    "batch norm",
+]
+LABELS = [*PLAIN, *RESIDUAL]
 
 
 def test_small_quickstart(options):
@@ -56,8 +72,11 @@ def test_small_quickstart(options):
     assert complete
     for label in LABELS:
         assert f"{label}, seed 0: " in text
-        assert any(line.split()[:2] == [label, "1"] for line in text.splitlines())
+        assert any(
+            re.match(rf" *{re.escape(label)} +1 ", line) for line in text.splitlines()
+        )
     assert "Plain ReLU network of 3 layers, no normalisation, digits" in text
+    assert "Residual network of 1 blocks, digits" in text
     assert "Interrupted" not in text
 
     picture = options.output / "quickstart.png"
@@ -76,7 +95,7 @@ def test_resume_repeats_nothing(options, pretend):
     complete, text = carried_out(options, resume=True)
     assert complete
     assert not done
-    assert "4 runs are taken over from" in text
+    assert "8 runs are taken over from" in text
     assert loaded(options) == results
     assert (options.output / "quickstart.png").exists()
 
@@ -85,7 +104,7 @@ def test_without_resume_everything_is_run(options, pretend):
     _made(options).save(_folder(options) / "quickstart.json")
     done = pretend()
     carried_out(options)
-    assert len(done) == len(loaded(options).runs) == 4
+    assert len(done) == len(loaded(options).runs) == 8
 
 
 def test_resume_takes_up_an_interrupted_quickstart(options, pretend):
@@ -125,7 +144,7 @@ def test_resume_with_more_seeds_adds_to_them(options, pretend):
     done = pretend()
     carried_out(dataclasses.replace(options, seeds=2), resume=True)
     assert done == [(label, 1) for label in LABELS]
-    assert len(loaded(options).runs) == 8
+    assert len(loaded(options).runs) == 16
 
 
 def test_resume_refuses_other_settings(options):
@@ -157,6 +176,8 @@ def test_output_must_be_a_folder(options, tmp_path):
         ("epochs", 0, "must be an integer of at least 1"),
         ("depth", 1, "must be an integer of at least 2"),
         ("width", 0, "must be an integer of at least 1"),
+        ("blocks", 0, "must be an integer of at least 1"),
+        ("residual_epochs", 0, "must be an integer of at least 1"),
         ("learning_rate", -1.0, "must be a finite number greater than 0"),
         ("limit", 0, "must be an integer of at least 1"),
     ],
@@ -167,18 +188,20 @@ def test_impossible_options_are_refused(name, value, message):
 
 
 def test_contenders_differ_in_the_convolutions_alone():
-    (story,) = stories(Options())
+    story, _ = stories(Options())
     without = [
         {k: v for k, v in contender.arguments.items() if k != "kernel_initializer"}
         for contender in story.contenders
     ]
     assert all(arguments == without[0] for arguments in without)
-    assert [c.arguments["kernel_initializer"] for c in story.contenders] == LABELS
+    assert [c.arguments["kernel_initializer"] for c in story.contenders] == PLAIN
 
 
 @pytest.mark.parametrize(("dataset", "strides"), [("digits", []), ("mnist", [2, 2])])
 def test_small_images_keep_their_size(dataset, strides):
-    (story,) = stories(Options(dataset=dataset))
+    story, residual = stories(Options(dataset=dataset))
+    stem_strides = {c.arguments["stem_stride"] for c in residual.contenders}
+    assert stem_strides == {int(np.prod(strides))}
     assert story.contenders[0].arguments["strides"] == strides
 
 

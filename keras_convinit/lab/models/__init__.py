@@ -7,9 +7,11 @@ All take `input_shape`, `num_classes`, `normalization` (None or `"batch"`) and
 |---|---|
 | `mlp(depth, width)` | fully connected |
 | `plain_cnn(depth, width)` | 3x3 convolutions one after the other, no shortcuts |
+| `residual_cnn(blocks, width)` | residual blocks one after the other, one stage |
 """
 
 from keras_convinit.lab.models.mlp import mlp
 from keras_convinit.lab.models.plain_cnn import plain_cnn
+from keras_convinit.lab.models.residual_cnn import residual_cnn
 
-__all__ = ["mlp", "plain_cnn"]
+__all__ = ["mlp", "plain_cnn", "residual_cnn"]

@@ -54,7 +54,7 @@ def results_figure(results: Results) -> Figure:
             # At layer 0 stand the images, to which everything is relative.
             _draw(signal, 0, [np.array([1.0, *r.signal], float) for r in runs], style)
         _furnish_learning(learning, story)
-        _furnish_signal(signal)
+        _furnish_signal(signal, story)
         handles, labels = learning.get_legend_handles_labels()
         row.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     return figure
@@ -99,9 +99,9 @@ def _furnish_learning(axes: Axes, story: Story) -> None:
     _furnish(axes)
 
 
-def _furnish_signal(axes: Axes) -> None:
+def _furnish_signal(axes: Axes, story: Story) -> None:
     axes.set_title("Before the first step: size of the signal", fontsize=10)
-    axes.set_xlabel("layer")
+    axes.set_xlabel("layer" if story.watched == "activation" else story.watched)
     axes.set_ylabel("RMS of activations,\nrelative to the images")
     axes.set_yscale("log")
     axes.axhline(1, color="0.6", linewidth=0.8, zorder=0)

@@ -123,7 +123,7 @@ def test_a_function_may_compute_in_float32_only():
         (lambda x: keras.ops.concatenate([x, x], axis=-1), "is not elementwise"),
         (lambda x: keras.random.normal(x.shape), "is not elementwise"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_what_is_not_an_elementwise_activation_is_refused(activation, complaint):
     with pytest.raises(ValueError, match="`activation` must be None") as caught:

@@ -127,7 +127,7 @@ def twice_relu(x):
         keras.layers.PReLU(alpha_initializer=keras.initializers.Constant(0.1)),
         twice_relu,
     ],
-    ids=str,
+    ids=["none", "name", "function", "layer", "layer with weights", "own function"],
 )
 def test_any_activation_survives_the_config(cls, activation):
     initializer = cls(activation, seed=1)

@@ -1,3 +1,4 @@
+import ssl
 import sys
 import urllib.error
 import urllib.request
@@ -88,9 +89,16 @@ def test_without_a_network_the_message_says_what_to_do(tmp_path, offline, monkey
     assert offline == ["https://www.cs.toronto.edu"]
 
 
-def test_a_server_that_refuses_is_a_server(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "answer",
+    [
+        urllib.error.HTTPError("https://a.server", 403, "Forbidden", None, None),
+        urllib.error.URLError(ssl.SSLError("unknown certificate")),
+    ],
+)
+def test_a_server_that_refuses_is_a_server(answer, tmp_path, monkeypatch):
     def refusing(request, timeout):
-        raise urllib.error.HTTPError(request.full_url, 403, "Forbidden", None, None)
+        raise answer
 
     monkeypatch.setattr(urllib.request, "urlopen", refusing)
     forbid_download(monkeypatch, OSError("the disk is full\nand more"))

@@ -14,6 +14,7 @@ its first two contenders end in numbers that are not finite at their first step.
 import dataclasses
 import importlib
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -112,7 +113,7 @@ def plain_story(options: Options) -> Story:
 def residual_story(options: Options) -> Story:
     """A deep residual network, without normalisation of its signal and with it."""
     weight_norm = {"normalization": "weight"}
-    contenders = {
+    contenders: dict[str, dict[str, Any]] = {
         "he_normal": {},
         "naive weight norm": {**weight_norm, "gain_mode": "kernel"},
         "paper's gains": {

@@ -78,10 +78,15 @@ def residual_cnn(
             return WeightNormConv2D(**arguments, gain_initializer=gains)
         return keras.layers.Conv2D(**arguments)
 
+    def normalization_layer(**name: str) -> keras.layers.Layer:
+        # The paper's code has PyTorch's average. Keras' own, 0.99, would still hold
+        # much of its beginning after a few hundred steps.
+        return keras.layers.BatchNormalization(momentum=0.9, **name)
+
     def before_convolution() -> list[keras.layers.Layer]:
         if normalization != "batch":
             return []
-        return [keras.layers.BatchNormalization(), keras.layers.ReLU()]
+        return [normalization_layer(), keras.layers.ReLU()]
 
     def branch() -> list[keras.layers.Layer]:
         between = before_convolution() or [keras.layers.ReLU()]
@@ -94,7 +99,7 @@ def residual_cnn(
         scale = blocks if scaled else 1
         x = ScaledResidual(branch(), num_blocks=scale, name=f"block_{number}")(x)
     if normalization == "batch":
-        x = keras.layers.BatchNormalization(name="normalization")(x)
+        x = normalization_layer(name="normalization")(x)
     x = keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="pool")(x)
     outputs = classifier(
         x, whole("num_classes", num_classes, 1), classifier_initializer

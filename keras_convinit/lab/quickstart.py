@@ -45,6 +45,7 @@ class Options:
         epochs: Times that every training image is seen.
         depth: Layers with weights.
         width: Channels of every convolution.
+        residual: Whether to train the residual network too.
         blocks: Residual blocks of the residual network.
         residual_epochs: Its epochs; it is three times as deep, and learns sooner.
         learning_rate: The same for all contenders.
@@ -60,6 +61,7 @@ class Options:
     epochs: int = 10
     depth: int = 18
     width: int = 16
+    residual: bool = False
     blocks: int = 25
     residual_epochs: int = 2
     learning_rate: float = 0.03
@@ -80,7 +82,9 @@ class Options:
 
 def stories(options: Options) -> tuple[Story, ...]:
     """What the quickstart compares."""
-    return plain_story(options), residual_story(options)
+    if options.residual:
+        return plain_story(options), residual_story(options)
+    return (plain_story(options),)
 
 
 def plain_story(options: Options) -> Story:

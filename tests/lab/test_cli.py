@@ -6,7 +6,7 @@ from keras_convinit.lab.errors import LabError
 
 SMALL = [
     *("--seeds", "1", "--epochs", "1", "--depth", "2", "--width", "1"),
-    *("--blocks", "1", "--residual-epochs", "1"),
+    *("--residual-epochs", "1", "--blocks", "1"),
 ]
 
 
@@ -34,9 +34,6 @@ def replaced(monkeypatch):
 
 def test_quickstart_from_end_to_end(tmp_path, monkeypatch):
     monkeypatch.setattr(quickstart, "INITIALIZERS", ("zhang_backward",))
-    monkeypatch.setattr(
-        quickstart, "stories", lambda options: (quickstart.plain_story(options),)
-    )
     result = invoked("quickstart", *SMALL, "--limit", 40, "--output", tmp_path)
     assert result.exit_code == 0, result.output
     assert "zhang_backward, seed 0" in result.stdout
@@ -57,6 +54,7 @@ def test_options_arrive(replaced, tmp_path):
         epochs=1,
         depth=2,
         width=1,
+        residual=False,
         blocks=1,
         residual_epochs=1,
         learning_rate=0.5,

@@ -19,6 +19,7 @@ def options(tmp_path):
         epochs=1,
         depth=3,
         width=2,
+        residual=True,
         blocks=1,
         residual_epochs=1,
         limit=64,
@@ -187,7 +188,7 @@ def test_impossible_options_are_refused(name, value, message):
 
 
 def test_contenders_differ_in_the_convolutions_alone():
-    story, _ = stories(Options())
+    (story,) = stories(Options())
     without = [
         {k: v for k, v in contender.arguments.items() if k != "kernel_initializer"}
         for contender in story.contenders
@@ -198,7 +199,7 @@ def test_contenders_differ_in_the_convolutions_alone():
 
 @pytest.mark.parametrize(("dataset", "strides"), [("digits", []), ("mnist", [2, 2])])
 def test_small_images_keep_their_size(dataset, strides):
-    story, residual = stories(Options(dataset=dataset))
+    story, residual = stories(Options(dataset=dataset, residual=True))
     stem_strides = {c.arguments["stem_stride"] for c in residual.contenders}
     assert stem_strides == {2 if dataset == "digits" else 4}
     assert story.contenders[0].arguments["strides"] == strides

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from keras_convinit.initializers import ZhangForward
-from keras_convinit.lab.checks import one_of
+from keras_convinit.lab.checks import one_of, whole
 
 NORMALIZATIONS = (None, "batch")
 
@@ -33,5 +33,7 @@ def classifier(x: Any, num_classes: int, initializer: Any) -> Any:
     if initializer is None:
         initializer = ZhangForward("linear")
     return keras.layers.Dense(
-        num_classes, kernel_initializer=own_initializer(initializer), name="classifier"
+        whole("num_classes", num_classes, 1),
+        kernel_initializer=own_initializer(initializer),
+        name="classifier",
     )(x)

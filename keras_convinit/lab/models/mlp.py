@@ -53,7 +53,6 @@ def mlp(
     """
     depth = whole("depth", depth, 2)
     width = whole("width", width, 1)
-    num_classes = whole("num_classes", num_classes, 1)
 
     inputs = keras.Input(input_shape)
     x = keras.layers.Flatten(name="flatten")(inputs)
@@ -64,7 +63,5 @@ def mlp(
             name=f"dense_{number}",
         )(x)
         x = normalized_relu(x, normalization, number)
-    outputs = classifier(
-        x, whole("num_classes", num_classes, 1), classifier_initializer
-    )
+    outputs = classifier(x, num_classes, classifier_initializer)
     return keras.Model(inputs, outputs, name="mlp")

@@ -58,7 +58,6 @@ def plain_cnn(
     """
     depth = whole("depth", depth, 2)
     width = whole("width", width, 1)
-    num_classes = whole("num_classes", num_classes, 1)
     strides = _strides(strides, convolutions=depth - 1)
 
     inputs = keras.Input(input_shape)
@@ -75,9 +74,7 @@ def plain_cnn(
         )(x)
         x = normalized_relu(x, normalization, number)
     x = keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="pool")(x)
-    outputs = classifier(
-        x, whole("num_classes", num_classes, 1), classifier_initializer
-    )
+    outputs = classifier(x, num_classes, classifier_initializer)
     return keras.Model(inputs, outputs, name="plain_cnn")
 
 

@@ -101,7 +101,5 @@ def residual_cnn(
     if normalization == "batch":
         x = normalization_layer(name="normalization")(x)
     x = keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="pool")(x)
-    outputs = classifier(
-        x, whole("num_classes", num_classes, 1), classifier_initializer
-    )
+    outputs = classifier(x, num_classes, classifier_initializer)
     return keras.Model(inputs, outputs, name="residual_cnn")

@@ -44,9 +44,6 @@ def quickstart(
     width: Annotated[
         int, typer.Option(help="Channels of every convolution.")
     ] = DEFAULT.width,
-    residual: Annotated[
-        bool, typer.Option("--residual", help="Train residual networks, too.")
-    ] = DEFAULT.residual,
     blocks: Annotated[
         int, typer.Option(help="Blocks of the residual network.")
     ] = DEFAULT.blocks,
@@ -69,8 +66,7 @@ def quickstart(
 ) -> None:
     """Trains deep networks from several initialisations: a table and a figure.
 
-    Three to four minutes on two CPU cores, with --residual about seven.
-    KERAS_BACKEND chooses the backend.
+    Three to four minutes on two CPU cores. KERAS_BACKEND chooses the backend.
     """
     try:
         options = Options(
@@ -79,7 +75,6 @@ def quickstart(
             epochs=epochs,
             depth=depth,
             width=width,
-            residual=residual,
             blocks=blocks,
             residual_epochs=residual_epochs,
             learning_rate=learning_rate,

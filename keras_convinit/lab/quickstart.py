@@ -45,7 +45,6 @@ class Options:
         epochs: Times that every training image is seen.
         depth: Layers with weights.
         width: Channels of every convolution.
-        residual: Whether to train the residual network too.
         blocks: Residual blocks of the residual network.
         residual_epochs: Its epochs; it is three times as deep, and learns sooner.
         learning_rate: The same for all contenders.
@@ -58,10 +57,9 @@ class Options:
 
     dataset: str = "digits"
     seeds: int = 3
-    epochs: int = 10
+    epochs: int = 8
     depth: int = 18
     width: int = 16
-    residual: bool = False
     blocks: int = 25
     residual_epochs: int = 2
     learning_rate: float = 0.03
@@ -82,9 +80,7 @@ class Options:
 
 def stories(options: Options) -> tuple[Story, ...]:
     """What the quickstart compares."""
-    if options.residual:
-        return plain_story(options), residual_story(options)
-    return (plain_story(options),)
+    return plain_story(options), residual_story(options)
 
 
 def plain_story(options: Options) -> Story:

@@ -54,7 +54,6 @@ def test_options_arrive(replaced, tmp_path):
         epochs=1,
         depth=2,
         width=1,
-        residual=False,
         blocks=1,
         residual_epochs=1,
         learning_rate=0.5,

@@ -19,7 +19,6 @@ def options(tmp_path):
         epochs=1,
         depth=3,
         width=2,
-        residual=True,
         blocks=1,
         residual_epochs=1,
         limit=64,
@@ -75,8 +74,10 @@ def test_small_quickstart(options):
         assert any(
             re.match(rf" *{re.escape(label)} +1 ", line) for line in text.splitlines()
         )
-    assert "Plain ReLU network of 3 layers, no normalisation, digits" in text
-    assert "Residual network of 1 blocks, digits" in text
+    # The titles stand in the first column, on several lines.
+    titles = " ".join(line[:24].strip() for line in text.splitlines())
+    assert "Plain ReLU network of 3 layers, no normalisation, digits" in titles
+    assert "Residual network of 1 blocks, digits" in titles
     assert "Interrupted" not in text
 
     picture = options.output / "quickstart.png"
@@ -188,7 +189,7 @@ def test_impossible_options_are_refused(name, value, message):
 
 
 def test_contenders_differ_in_the_convolutions_alone():
-    (story,) = stories(Options())
+    story, _ = stories(Options())
     without = [
         {k: v for k, v in contender.arguments.items() if k != "kernel_initializer"}
         for contender in story.contenders
@@ -199,7 +200,7 @@ def test_contenders_differ_in_the_convolutions_alone():
 
 @pytest.mark.parametrize(("dataset", "strides"), [("digits", []), ("mnist", [2, 2])])
 def test_small_images_keep_their_size(dataset, strides):
-    story, residual = stories(Options(dataset=dataset, residual=True))
+    story, residual = stories(Options(dataset=dataset))
     stem_strides = {c.arguments["stem_stride"] for c in residual.contenders}
     assert stem_strides == {2 if dataset == "digits" else 4}
     assert story.contenders[0].arguments["strides"] == strides

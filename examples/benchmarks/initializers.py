@@ -8,15 +8,13 @@ that have imported keras. Prints a table; `--json FILE` keeps the numbers.
 """
 
 import argparse
-import dataclasses
-import json
 import pathlib
 import statistics
 import subprocess
 import sys
 
 import keras
-from paired import compare
+from paired import compare, keep, show
 
 from keras_convinit.initializers import ZhangBackward, ZhangForward
 
@@ -74,27 +72,16 @@ def main():
     parser.add_argument("--processes", type=int, default=5)
     parser.add_argument("--json", type=pathlib.Path)
     arguments = parser.parse_args()
-    backend = keras.backend.backend()
 
     rows = draws(arguments.pairs)
-    print(
-        f"{'drawing ' + str(SHAPE):<32}{'wall':>8}{'cpu':>8}{'ours':>10}{'Keras':>10}"
-    )
-    for name, row in rows.items():
-        print(
-            f"{name + ' on ' + backend:<32}{row.wall:>8.3f}{row.cpu:>8.3f}"
-            f"{row.b_seconds * 1e3:>7.1f} ms{row.a_seconds * 1e3:>7.1f} ms"
-        )
+    show(f"Drawing {SHAPE} on {keras.backend.backend()}, against Keras", rows)
     seconds = import_seconds(arguments.processes)
     print(f"import keras_convinit over import keras: {seconds * 1e3:.0f} ms")
-    if arguments.json:
-        result = {
-            "backend": backend,
-            "keras": keras.__version__,
-            "draws": {name: dataclasses.asdict(row) for name, row in rows.items()},
-            "import_seconds": seconds,
-        }
-        arguments.json.write_text(json.dumps(result, indent=2) + "\n")
+    keep(
+        arguments.json,
+        {"shape": SHAPE, "pairs": arguments.pairs},
+        {"draws": rows, "import_seconds": seconds},
+    )
 
 
 if __name__ == "__main__":

@@ -1,14 +1,21 @@
-"""Times two things by turns, for machines whose speed changes while one looks.
+"""Times several things by turns, for machines whose speed changes while one looks.
 
 A machine that is shared or throttled may run at half its speed for seconds at a time.
 Two measurements made one after the other then say nothing about each other; pairs of
-neighbouring ones do. What is reported is the median of the ratios of the pairs.
+neighbouring ones do. What is reported are medians of the ratios of the pairs.
 """
 
 import dataclasses
-import statistics
+import importlib
+import json
+import os
+import pathlib
+import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +25,7 @@ class Comparison:
     Args:
         wall: Median of the paired ratios of wall-clock time.
         cpu: Median of the paired ratios of processor time.
+        wall_quartiles: The quartiles of the former.
         a_seconds: Median wall-clock time of A.
         b_seconds: Median wall-clock time of B.
         pairs: Number of pairs.
@@ -25,28 +33,103 @@ class Comparison:
 
     wall: float
     cpu: float
+    wall_quartiles: tuple[float, float]
     a_seconds: float
     b_seconds: float
     pairs: int
 
 
-def compare(a: Callable[[], object], b: Callable[[], object], pairs: int) -> Comparison:
-    """Runs A and B by turns, either one first every other time, after a warm-up."""
-    a()
-    b()
-    walls: tuple[list[float], list[float]] = ([], [])
-    cpus: tuple[list[float], list[float]] = ([], [])
-    for index in range(pairs):
-        for which in (0, 1) if index % 2 else (1, 0):
+def compare(
+    a: Callable[[], object], b: Callable[[], object], pairs: int, warm_up: int = 1
+) -> Comparison:
+    """How B compares with A, from that many runs of each by turns."""
+    return compare_all({"a": a, "b": b}, pairs, warm_up)["b"]
+
+
+def compare_all(
+    functions: Mapping[str, Callable[[], object]], rounds: int, warm_up: int = 1
+) -> dict[str, Comparison]:
+    """How each function compares with the first one.
+
+    Args:
+        functions: What to time, by name.
+        rounds: How often each of them runs.
+        warm_up: How often each runs beforehand.
+
+    Returns:
+        A comparison for each name, that of the first with itself included.
+    """
+    runs = list(functions.values())
+    for run in runs:
+        for _ in range(warm_up):
+            run()
+    times = np.zeros((len(runs), rounds, 2))
+    for index in range(rounds):
+        # Nobody always comes after the same neighbour.
+        for which in np.roll(range(len(runs)), index):
             wall, cpu = time.perf_counter(), time.process_time()
-            (a, b)[which]()
-            walls[which].append(time.perf_counter() - wall)
-            cpus[which].append(time.process_time() - cpu)
-    ratio = statistics.median
+            runs[which]()
+            times[which, index] = time.perf_counter() - wall, time.process_time() - cpu
+    return {
+        name: paired(times[0], times[which]) for which, name in enumerate(functions)
+    }
+
+
+def paired(a: np.ndarray, b: np.ndarray) -> Comparison:
+    """The comparison of two series of wall and processor times, `(pairs, 2)` each."""
+    ratios = b / a
+    low, high = np.quantile(ratios[:, 0], [0.25, 0.75])
     return Comparison(
-        wall=ratio(b / a for a, b in zip(*walls, strict=True)),
-        cpu=ratio(b / a for a, b in zip(*cpus, strict=True)),
-        a_seconds=ratio(walls[0]),
-        b_seconds=ratio(walls[1]),
-        pairs=pairs,
+        wall=float(np.median(ratios[:, 0])),
+        cpu=float(np.median(ratios[:, 1])),
+        wall_quartiles=(float(low), float(high)),
+        a_seconds=float(np.median(a[:, 0])),
+        b_seconds=float(np.median(b[:, 0])),
+        pairs=len(a),
     )
+
+
+def show(title: str, rows: Mapping[str, Comparison]) -> None:
+    """Prints one line for each comparison."""
+    print(title)
+    print(
+        f"{'':28}{'median, ms':>11}{'wall ratio':>12}{'quartiles':>16}{'CPU ratio':>11}"
+    )
+    for name, row in rows.items():
+        low, high = row.wall_quartiles
+        print(
+            f"{name:28}{1e3 * row.b_seconds:11.1f}{row.wall:12.3f}"
+            f"{f'{low:.3f}-{high:.3f}':>16}{row.cpu:11.3f}"
+        )
+
+
+def keep(path: pathlib.Path | None, settings: Mapping[str, Any], rows: Any) -> None:
+    """Writes rows to a JSON file, with what they depend on; does nothing for None."""
+    if path is None:
+        return
+    import keras
+
+    import keras_convinit
+
+    backend = keras.backend.backend()
+    values = {
+        "settings": dict(settings),
+        "rows": rows,
+        "versions": {
+            "keras_convinit": keras_convinit.__version__,
+            "keras": keras.__version__,
+            backend: importlib.import_module(backend).__version__,
+            "python": platform.python_version(),
+        },
+        "backend": backend,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "date": time.strftime("%Y-%m-%d"),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values, indent=1, default=_plain) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return str(value)

@@ -1,0 +1,37 @@
+"""What is left of weight normalisation at inference once it has been folded away.
+
+    KERAS_BACKEND=tensorflow python examples/benchmarks/folded_inference.py
+
+Predicts one batch in turn with a plain network, with one of weight-normalised layers,
+and with what `fold` makes of the latter.
+"""
+
+from paired import compare_all, keep, show
+from weight_norm_step import JIT_COMPILE, images, network, parser, title
+
+import keras_convinit
+
+
+def main(arguments=None):
+    """Measures, prints a table, and keeps the numbers."""
+    options = parser(__doc__).parse_args(arguments)
+    batch = images(options)
+    weight_norm = network("weight norm", options)
+    models = {
+        "plain": network("plain", options),
+        "folded weight norm": keras_convinit.fold(weight_norm, verbose=False),
+        "weight norm": weight_norm,
+    }
+
+    def prediction(model):
+        model.compile(jit_compile=JIT_COMPILE[options.jit_compile])
+        return lambda: model.predict_on_batch(batch)
+
+    functions = {name: prediction(model) for name, model in models.items()}
+    rows = compare_all(functions, options.steps, warm_up=3)
+    show(f"Prediction: {title(options)}", rows)
+    keep(options.json, vars(options), rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -3,7 +3,7 @@
 Importing this package is all it takes: Keras then knows its initializers and layers.
 """
 
-from keras_convinit import initializers, layers, optimizers
+from keras_convinit import graph, initializers, layers, optimizers
 from keras_convinit.geometry import Geometry
 from keras_convinit.kernels import Kernel, kernels_of
 from keras_convinit.layers import fold
@@ -17,6 +17,7 @@ __all__ = [
     "backward_scale",
     "fold",
     "forward_scale",
+    "graph",
     "initializers",
     "kernels_of",
     "layers",

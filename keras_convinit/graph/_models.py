@@ -1,0 +1,88 @@
+"""The calls that a model makes, of whatever kind it is."""
+
+import functools
+from typing import Any
+
+import keras
+
+from keras_convinit.graph._kinds import is_functional, is_sequential
+from keras_convinit.graph._place import Place
+from keras_convinit.graph._subclassed import graph_of_calls
+from keras_convinit.graph.composites import Cast
+
+
+def calls_of_model(
+    recorder: Any, place: Place, model: Any, /, *args: Any, **kwargs: Any
+) -> Any:
+    """Writes down all calls that a model makes.
+
+    Args:
+        recorder: The `Recorder` that writes.
+        place: Where the model is called.
+        model: The model.
+        *args: Its arguments, with symbols for tensors.
+        **kwargs: Those by keyword.
+
+    Returns:
+        Symbols for what it gives.
+
+    Raises:
+        NotOnSymbolsError: It does what cannot be seen.
+    """
+    if is_sequential(model):
+        return _sequential(recorder, place.inside(False), model, *args, **kwargs)
+    if is_functional(model):
+        return _functional(recorder, place.inside(False), model, *args, **kwargs)
+    graph, symbols, outputs = graph_of_calls(model, args, kwargs)
+    found = iter(_inlined(recorder, place.inside(True), graph, symbols))
+    return keras.tree.map_structure(
+        lambda x: next(found) if isinstance(x, keras.KerasTensor) else x, outputs
+    )
+
+
+def _sequential(
+    recorder: Any, inside: Place, model: Any, /, inputs: Any, **_: Any
+) -> Any:
+    wanted = getattr(model, "inputs", None) if model.built else None
+    if wanted is not None:
+        inputs = _cast(recorder, inside, inputs, wanted[0])
+    for layer in model.layers:
+        inputs = recorder.apply(inside, layer, inputs)
+    return inputs
+
+
+def _functional(
+    recorder: Any, inside: Place, model: Any, /, inputs: Any, **_: Any
+) -> Any:
+    graph = keras.Model(model.inputs, model.outputs, name=model.name)
+    given = keras.tree.flatten(inputs)
+    symbols = [
+        _cast(recorder, inside, symbol, wanted)
+        for symbol, wanted in zip(given, model.inputs, strict=True)
+    ]
+    flat = _inlined(recorder, inside, graph, symbols)
+    outputs = keras.tree.pack_sequence_as(model.output, flat)
+    # As Keras does.
+    is_single = isinstance(outputs, list | tuple) and len(outputs) == 1
+    return outputs[0] if is_single else outputs
+
+
+def _inlined(recorder: Any, inside: Place, graph: Any, symbols: list[Any]) -> Any:
+    inputs = [
+        keras.Input(batch_shape=x.shape, dtype=x.dtype, name=f"input_{i}")
+        for i, x in enumerate(symbols)
+    ]
+    for fresh, symbol in zip(inputs, symbols, strict=True):
+        recorder.same(fresh, symbol)
+    return keras.models.clone_model(
+        graph,
+        input_tensors=inputs,
+        clone_function=lambda layer: layer,
+        call_function=functools.partial(recorder.apply, inside),
+    ).outputs
+
+
+def _cast(recorder: Any, inside: Place, symbol: Any, wanted: Any) -> Any:
+    if symbol.dtype == wanted.dtype and len(symbol.shape) == len(wanted.shape):
+        return symbol
+    return recorder.apply(inside, Cast(wanted.shape, wanted.dtype), symbol)

@@ -1,0 +1,117 @@
+"""Opens layers that are made of layers, so that their parts can be seen at work.
+
+A layer of somebody else's joins with `open_up.register`.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_convinit.graph.program import as_input
+from keras_convinit.layers import ScaledResidual, ScaledResidualStack
+
+Apply = Callable[..., Any]
+
+
+@functools.singledispatch
+def open_up(layer: Any, apply: Apply, /, *arguments: Any, **keywords: Any) -> Any:
+    """Writes a call of a composite layer as calls of its parts.
+
+    For another layer, with a part that is a layer, a model or an operation:
+
+        @keras_convinit.graph.open_up.register
+        def _(layer: MyBlock, apply, inputs):
+            return apply(keras.layers.Add(), [inputs, apply(layer.inner, inputs)])
+
+    Args:
+        layer: The layer, built.
+        apply: `apply(part, *arguments, **keywords)` stands for a call of a part, and
+            gives its outputs.
+        *arguments: The positional arguments of the call, tensors among them.
+        **keywords: The arguments by keyword.
+
+    Returns:
+        The outputs of the layer; `NotImplemented` for a layer that is not known here,
+        which then stays whole.
+
+    Example:
+        >>> layer = keras_convinit.layers.ScaledResidual(keras.layers.Dense(4), 2)
+        >>> inputs = keras.Input((4,))
+        >>> trace(keras.Model(inputs, layer(inputs)), open_composites=True).calls
+    """
+    return NotImplemented
+
+
+@open_up.register
+def _(layer: ScaledResidual, apply: Apply, inputs: Any, **_: Any) -> Any:
+    inputs = _cast(layer, apply, inputs)
+    branch = apply(layer.branch, inputs)
+    through = inputs if layer.shortcut is None else apply(layer.shortcut, inputs)
+    factor = 1.0 if layer.absorb else 1 / math.sqrt(layer.num_blocks)
+    return apply(ScaledSum(factor, layer.compute_dtype), through, branch)
+
+
+@open_up.register
+def _(layer: ScaledResidualStack, apply: Apply, inputs: Any, **_: Any) -> Any:
+    # Layers of their own, with copies of the weights: values are right, but what is
+    # done to these weights is not done to the stack.
+    for block in layer.unrolled():
+        inputs = apply(block, inputs)
+    return inputs
+
+
+def _cast(layer: Any, apply: Apply, inputs: Any) -> Any:
+    dtype = layer.compute_dtype
+    return inputs if inputs.dtype == dtype else apply(Cast(inputs.shape, dtype), inputs)
+
+
+class ScaledSum(keras.Operation):
+    """shortcut + factor * branch: how a scaled residual block ends.
+
+    Args:
+        factor: What the branch is multiplied by.
+        dtype: The dtype of the sum.
+    """
+
+    def __init__(self, factor: float, dtype: str) -> None:
+        super().__init__(name="scaled_sum")
+        self.factor = factor
+        self.dtype = dtype
+
+    def call(self, shortcut: Any, branch: Any) -> Any:
+        """Adds up."""
+        branch = ops.cast(branch, self.dtype)
+        if self.factor != 1:
+            branch = branch * self.factor
+        return ops.cast(shortcut, self.dtype) + branch
+
+    def compute_output_spec(self, shortcut: Any, branch: Any) -> Any:
+        """The shape of the shortcut."""
+        return keras.KerasTensor(shortcut.shape, dtype=self.dtype)
+
+
+class Cast(keras.Operation):
+    """Converts a tensor to what a model or layer takes.
+
+    Args:
+        shape: The shape that is taken; a last axis of length 1 is added or removed.
+        dtype: The dtype that is taken.
+    """
+
+    def __init__(self, shape: Any, dtype: str) -> None:
+        super().__init__(name="cast")
+        self.shape = tuple(shape)
+        self.dtype = dtype
+
+    def call(self, x: Any) -> Any:
+        """Converts."""
+        return as_input(x, self.shape, self.dtype)
+
+    def compute_output_spec(self, x: Any) -> Any:
+        """The shape that is taken, with what is known of the tensor."""
+        shape = self.shape if len(x.shape) != len(self.shape) else x.shape
+        return keras.KerasTensor(shape, dtype=self.dtype)

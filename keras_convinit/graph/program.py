@@ -1,0 +1,156 @@
+"""A model as a program: which layer is applied to what, in which order."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+Shape = tuple[int | None, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Value:
+    """Stands for a tensor of the program.
+
+    Args:
+        id: Its number: an index into `Trace.shapes` and `Trace.dtypes`.
+    """
+
+    id: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """One application of one layer.
+
+    Args:
+        index: Its place in the order of execution, from 0.
+        layer: The layer of the model, or the operation where it is no layer, such as
+            a sum that was written with a plus.
+        path: A name that no other call has: the names of the models around the layer
+            and its own, joined by "/", with "#2" behind it where that was called once
+            before.
+        arguments: The positional arguments, with a `Value` for each tensor.
+        keywords: The arguments by keyword, likewise.
+        inputs: The numbers of all values among the arguments.
+        outputs: The numbers of the values that it gives.
+        fixed_training: Whether `training` among the keywords holds whatever the model
+            is told.
+    """
+
+    index: int
+    layer: Any
+    path: str
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    fixed_training: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Trace:
+    """A model as a program of calls.
+
+    Args:
+        calls: The calls, in order of execution.
+        inputs: The inputs of the model: their structure, with a `Value` for each.
+        outputs: What the model gives, likewise.
+        shapes: The shape of each value, with None for what is not known, such as the
+            batch.
+        dtypes: The dtype of each value, by its name.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> program = trace(model)
+        >>> program.run(np.ones((1, 4))).shape
+        (1, 2)
+    """
+
+    calls: tuple[Call, ...]
+    inputs: Any
+    outputs: Any
+    shapes: tuple[Shape, ...]
+    dtypes: tuple[str, ...]
+
+    def run(
+        self,
+        inputs: Any,
+        call: Callable[..., Any] | None = None,
+        training: bool | None = None,
+    ) -> Any:
+        """Runs the program, which gives what the model does.
+
+        Args:
+            inputs: What the model takes: arrays or tensors are converted as it would;
+                anything else is handed on as it is.
+            call: Decides what becomes of a call: `call(call, *args, **kwargs)` gives
+                the outputs. By default it is `call.layer(*args, **kwargs)`.
+            training: Handed to each layer that takes it, where it is not None.
+
+        Returns:
+            The outputs, in the structure of those of the model.
+
+        Raises:
+            ValueError: There are more or fewer inputs than the model takes.
+        """
+        values = self._bound(inputs)
+        for step in self.calls:
+            arguments, keywords = keras.tree.map_structure(
+                lambda x: values[x.id] if isinstance(x, Value) else x,
+                (step.arguments, step.keywords),
+            )
+            told = training is not None and not step.fixed_training
+            if told and takes_training(step.layer):
+                keywords["training"] = training
+            if call is None:
+                outputs = step.layer(*arguments, **keywords)
+            else:
+                outputs = call(step, *arguments, **keywords)
+            values.update(zip(step.outputs, keras.tree.flatten(outputs), strict=True))
+        return keras.tree.map_structure(
+            lambda x: values[x.id] if isinstance(x, Value) else x, self.outputs
+        )
+
+    def _bound(self, inputs: Any) -> dict[int, Any]:
+        wanted, given = keras.tree.flatten(self.inputs), keras.tree.flatten(inputs)
+        if len(wanted) != len(given):
+            raise ValueError(
+                f"`inputs` must be {len(wanted)} tensors, as the model takes. "
+                f"Received: inputs={inputs!r}, which are {len(given)}"
+            )
+        return {
+            value.id: as_input(x, self.shapes[value.id], self.dtypes[value.id])
+            for value, x in zip(wanted, given, strict=True)
+        }
+
+
+def takes_training(layer: Any) -> bool:
+    """Whether a layer can be told that it is being trained."""
+    return "training" in inspect.signature(layer.call).parameters
+
+
+def as_input(x: Any, shape: Shape, dtype: str) -> Any:
+    """Converts an array to what a model takes, as a functional model does.
+
+    Args:
+        x: A number, an array or a tensor; anything else comes back as it is.
+        shape: The shape of the model's input. An axis of length 1 at the end may be
+            missing or too many.
+        dtype: The dtype of the model's input.
+
+    Returns:
+        The tensor.
+    """
+    if not (isinstance(x, np.ndarray | np.generic | float | int) or ops.is_tensor(x)):
+        return x
+    x = ops.convert_to_tensor(x, dtype=dtype)
+    if len(x.shape) == len(shape) + 1 and x.shape[-1] == 1:
+        return ops.squeeze(x, axis=-1)
+    if len(x.shape) == len(shape) - 1 and shape[-1] == 1:
+        return ops.expand_dims(x, axis=-1)
+    return x

@@ -55,6 +55,9 @@ def map_rows(function: Function, rows: Sequence[Any]) -> list[np.ndarray]:
     return [np.asarray(value) for value in mapped(*map(tf.constant, rows))]
 
 
+# Up to here one loop is as fast as two, and compiled sooner.
+FEW = 256
+
 Body = Callable[[tuple[Any, ...], list[Any]], tuple[Any, ...]]
 
 
@@ -71,9 +74,12 @@ def scan(
     `length` times. With `remat`, what it has computed is computed again on the way
     back, instead of being kept.
     """
-    # The gradient of reading one row is as large as the array, and adding up so many
-    # of them would take most of the time. In a loop over segments of rows the whole
-    # array is added but for each segment. Segments are also what `remat` keeps.
+    if length <= FEW and not remat:
+        return _loop(body, carry, rows, length)
+    # What comes back from reading one row is a list as long as there are rows, and to
+    # add up so many of them takes the longer the more there are. In a loop over
+    # segments of rows, lists are as long as a segment. Segments are also what `remat`
+    # keeps.
     segment = math.isqrt(length - 1) + 1
     count = -(-length // segment)
     segments = [_segments(row, count, segment) for row in rows]
@@ -110,9 +116,16 @@ def _loop(
     length: Any = None,
 ) -> tuple[Any, ...]:
     """A loop that XLA can compile and derive, as `bound` is known beforehand."""
+    # Of the ways to read a row this is the one whose gradient is a row and not an array
+    # full of zeros.
+    arrays = []
+    for row in rows:
+        row = tf.convert_to_tensor(row)
+        array = tf.TensorArray(row.dtype, size=bound, element_shape=row.shape[1:])
+        arrays.append(array.unstack(row))
 
     def step(index: Any, *carried: Any) -> tuple[Any, ...]:
-        values = body(carried, [tf.gather(row, index) for row in rows])
+        values = body(carried, [array.read(index) for array in arrays])
         for value, before in zip(values, carried, strict=True):
             value.set_shape(before.shape)
         return index + 1, *values

@@ -4,6 +4,7 @@ Importing this package is all it takes: Keras then knows its initializers and la
 """
 
 from keras_convinit import graph, initializers, layers, optimizers
+from keras_convinit.diagnostics import HessianNorm, hessian_norm
 from keras_convinit.geometry import Geometry
 from keras_convinit.kernels import Kernel, kernels_of
 from keras_convinit.layers import fold
@@ -13,11 +14,13 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Geometry",
+    "HessianNorm",
     "Kernel",
     "backward_scale",
     "fold",
     "forward_scale",
     "graph",
+    "hessian_norm",
     "initializers",
     "kernels_of",
     "layers",

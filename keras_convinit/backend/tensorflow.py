@@ -136,3 +136,64 @@ def _loop(
         (tf.constant(0), *carry),
         maximum_iterations=bound,
     )[1:]
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, compiled once for each kind of arguments.
+
+    Args:
+        function: From nests of tensors to nests of tensors, without side effects.
+
+    Returns:
+        The compiled function.
+    """
+    return tf.function(function, autograph=False)
+
+
+def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that gives value, by-products and gradient of another one.
+
+    Args:
+        function: `function(points, *arguments) -> (value, rest)`, where the points are
+            a list of tensors and the value is a scalar.
+
+    Returns:
+        A function of the same arguments to `(value, rest, gradients)`, a gradient for
+        each of the points; zero where the value does not depend on a point.
+    """
+
+    def value_and_gradient(points: list[Any], *arguments: Any) -> Any:
+        points = [tf.convert_to_tensor(point) for point in points]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(points)
+            value, rest = function(points, *arguments)
+        return value, rest, tape.gradient(value, points, unconnected_gradients="zero")
+
+    return value_and_gradient
+
+
+def hessian_product(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that gives value and Hessian-vector product of another one.
+
+    Args:
+        function: `function(points, *arguments) -> value`, where the points are a list
+            of tensors and the value is a scalar.
+
+    Returns:
+        A function `(points, directions, *arguments) -> (value, products)`, a product
+        for each of the points.
+    """
+
+    # Twice backwards: forward mode does not pass the loop of a stack.
+    def product(points: list[Any], directions: list[Any], *arguments: Any) -> Any:
+        def slope(points: list[Any]) -> Any:
+            value, _, gradients = gradient(lambda p: (function(p, *arguments), None))(
+                points
+            )
+            pairs = zip(gradients, directions, strict=True)
+            return tf.add_n([tf.reduce_sum(g * d) for g, d in pairs]), value
+
+        _, value, products = gradient(slope)(points)
+        return value, products
+
+    return product

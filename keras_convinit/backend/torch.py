@@ -98,3 +98,74 @@ def _to_array(value: Any) -> np.ndarray:
     return (
         value.detach().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
     )
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function; PyTorch runs it as it is, and keeps no graph of what comes out.
+
+    Args:
+        function: From nests of tensors to nests of tensors, without side effects.
+
+    Returns:
+        The function.
+    """
+
+    def run(*arguments: Any) -> Any:
+        outputs = function(*arguments)
+        return keras.tree.map_structure(lambda output: output.detach(), outputs)
+
+    return run
+
+
+def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that gives value, by-products and gradient of another one.
+
+    Args:
+        function: `function(points, *arguments) -> (value, rest)`, where the points are
+            a list of tensors and the value is a scalar.
+
+    Returns:
+        A function of the same arguments to `(value, rest, gradients)`, a gradient for
+        each of the points; zero where the value does not depend on a point.
+    """
+
+    def value_and_gradient(points: list[Any], *arguments: Any) -> Any:
+        with torch.enable_grad():
+            points = [point.detach().requires_grad_() for point in points]
+            value, rest = function(points, *arguments)
+            return value, rest, _gradients(value, points)
+
+    return value_and_gradient
+
+
+def hessian_product(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that gives value and Hessian-vector product of another one.
+
+    Args:
+        function: `function(points, *arguments) -> value`, where the points are a list
+            of tensors and the value is a scalar.
+
+    Returns:
+        A function `(points, directions, *arguments) -> (value, products)`, a product
+        for each of the points.
+    """
+
+    def product(points: list[Any], directions: list[Any], *arguments: Any) -> Any:
+        def slope(points: list[Any]) -> Any:
+            value = function(points, *arguments)
+            gradients = _gradients(value, points, create_graph=True)
+            pairs = zip(gradients, directions, strict=True)
+            return sum((g * d).sum() for g, d in pairs), value
+
+        _, value, products = gradient(slope)(points)
+        return value, products
+
+    return product
+
+
+def _gradients(value: Any, points: list[Any], create_graph: bool = False) -> Any:
+    if not value.requires_grad:
+        return [torch.zeros_like(point) for point in points]
+    return torch.autograd.grad(
+        value, points, create_graph=create_graph, materialize_grads=True
+    )

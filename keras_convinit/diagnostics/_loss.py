@@ -1,0 +1,169 @@
+"""The loss of a model as a function of the values of its variables."""
+
+import warnings
+import weakref
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_convinit.diagnostics import _sample
+
+
+def check_loss(model: keras.Model, loss: Any) -> Any:
+    """The loss to use: a loss as Keras has them, or None for that of the model.
+
+    Args:
+        model: The model.
+        loss: None, a name, a `keras.losses.Loss`, or a callable of labels and outputs.
+
+    Returns:
+        The callable, or None.
+
+    Raises:
+        ValueError: It is nothing of the kind, or None and the model is not compiled
+            with a loss.
+    """
+    if loss is None:
+        own = type(model).compute_loss is not keras.Model.compute_loss
+        if model.compiled and (own or model.loss is not None):
+            return None
+        raise ValueError(
+            "`loss` must be given for a model that is not compiled with one. "
+            f"Received: loss=None, for the model {model.name!r}"
+        )
+    try:
+        resolved = keras.losses.get(loss) if isinstance(loss, str) else loss
+    except ValueError:
+        resolved = None
+    if not callable(resolved):
+        raise ValueError(
+            "`loss` must be None, the name of a Keras loss, a `keras.losses.Loss`, or "
+            f"a callable of labels and outputs. Received: loss={loss!r}"
+        )
+    return resolved
+
+
+def loss_of_outputs(model: keras.Model, loss: Any, x: Any, y: Any, outputs: Any) -> Any:
+    """The loss as a scalar; the model's own has all that `fit` minimises.
+
+    Called in a scope without state, so that what the model counts meanwhile is lost.
+    """
+    if loss is None:
+        value = model.compute_loss(x=x, y=y, y_pred=outputs, training=False)
+    else:
+        value = ops.mean(ops.convert_to_tensor(loss(y, outputs)))
+    return ops.cast(value, keras.config.floatx())
+
+
+def is_sum(loss: Any) -> bool:
+    """Whether a loss adds up over the samples, instead of taking their mean."""
+    return getattr(loss, "reduction", None) == "sum"
+
+
+def stateless_loss(model: keras.Model, loss: Any) -> Callable[..., Any]:
+    """The loss in inference mode, without side effects.
+
+    It holds the model weakly, so that it can be kept as long as the model lives.
+
+    Args:
+        model: A built model.
+        loss: What `check_loss` gives.
+
+    Returns:
+        `function(trainable, other, x, y)` to a scalar, where the first two are values
+        of the model's trainable and other variables.
+    """
+    reference = weakref.ref(model)
+
+    def function(trainable: list[Any], other: list[Any], x: Any, y: Any) -> Any:
+        model = reference()
+        assert model is not None
+        variables = [*model.trainable_variables, *model.non_trainable_variables]
+        values = zip(variables, [*trainable, *other], strict=True)
+        # In a trace nothing may be made for later, such as the metrics of a loss.
+        with keras.StatelessScope(
+            list(values), collect_losses=True, initialize_variables=False
+        ):
+            return loss_of_outputs(model, loss, x, y, model(x, training=False))
+
+    return function
+
+
+def check_on_few(model: keras.Model, loss: Any, x: Any, y: Any) -> None:
+    """Computes the loss of two samples, for errors that can be understood.
+
+    Args:
+        model: A built model.
+        loss: What `check_loss` gives.
+        x: A nest of arrays.
+        y: A nest of arrays.
+
+    Raises:
+        ValueError: The loss cannot be computed.
+    """
+    few, labels = (_sample.tensors(next(_sample.batches(nest, 2))) for nest in (x, y))
+    # Regularizers read variables in the scope only if it has values for them.
+    values = [(variable, variable.value) for variable in model.variables]
+    with keras.StatelessScope(values, collect_losses=True):
+        outputs = model(few, training=False)
+        _check_classes(model.loss if loss is None else loss, y, outputs)
+        try:
+            loss_of_outputs(model, loss, few, labels, outputs)
+        # Every framework has errors of its own for what does not fit.
+        except Exception as error:
+            raise ValueError(
+                "`y` must be labels for which the loss is defined, with the outputs "
+                f"of the model. Received: y of shape {_sample.shapes(y)}, outputs of "
+                f"shape {_sample.shapes(outputs)} for two samples: {error}"
+            ) from error
+
+
+def _check_classes(loss: Any, y: Any, outputs: Any) -> None:
+    """Refuses classes that there are not; JAX would count them as no class."""
+    sparse = keras.losses.SparseCategoricalCrossentropy
+    names = ("sparse_categorical_crossentropy", "SparseCategoricalCrossentropy")
+    if not (
+        isinstance(loss, sparse)
+        or loss is keras.losses.sparse_categorical_crossentropy
+        or (isinstance(loss, str) and loss in names)
+    ):
+        return
+    if not isinstance(y, np.ndarray) or getattr(loss, "ignore_class", None) is not None:
+        return
+    classes = outputs.shape[-1]
+    if y.min() < 0 or y.max() >= classes:
+        raise ValueError(
+            f"`y` must be classes from 0 to {classes - 1}, as the model has outputs. "
+            f"Received: y from {y.min()} to {y.max()}"
+        )
+
+
+def identity_of(model: keras.Model, loss: Any) -> tuple[Hashable, ...]:
+    """What a program that computes this loss depends on."""
+    trainable = tuple(id(variable) for variable in model.trainable_variables)
+    if loss is not None:
+        return trainable, _Object(loss)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            weights = repr(model.get_compile_config()["loss_weights"])
+    # A model need not be serialisable; then nothing is taken for the same.
+    except Exception:
+        return trainable, _Object(object())
+    return trainable, _Object(model.loss), weights
+
+
+class _Object:
+    """An object that equals only itself, and stays where it is."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Object) and self.value is other.value

@@ -1,0 +1,78 @@
+"""Data as people have them, as arrays of one length."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+
+def arrays(name: str, data: Any) -> Any:
+    """A nest of numpy arrays, floating ones in Keras' precision.
+
+    Args:
+        name: What the argument is called.
+        data: An array, a tensor, a list of numbers, or a nest of them.
+
+    Returns:
+        The nest.
+
+    Raises:
+        ValueError: There are no samples, or not the same number everywhere.
+    """
+    if _is_list_of_numbers(data):
+        data = np.asarray(data)
+    nest = keras.tree.map_structure(_array, data)
+    counts = {len(leaf) if leaf.ndim else None for leaf in keras.tree.flatten(nest)}
+    if len(counts) != 1 or not counts - {None, 0}:
+        raise ValueError(
+            f"`{name}` must have at least one sample, and the same number in each of "
+            f"its arrays. Received: {name} of shape {shapes(nest)}"
+        )
+    return nest
+
+
+def size_of(nest: Any) -> int:
+    """The number of samples."""
+    return len(keras.tree.flatten(nest)[0])
+
+
+def check_same_size(x: Any, y: Any) -> None:
+    """Refuses labels for another number of samples."""
+    if size_of(x) != size_of(y):
+        raise ValueError(
+            "`x` and `y` must have the same number of samples. "
+            f"Received: x of shape {shapes(x)}, y of shape {shapes(y)}"
+        )
+
+
+def batches(nest: Any, size: int) -> Iterator[Any]:
+    """The samples, so many at a time."""
+    for start in range(0, size_of(nest), size):
+        yield keras.tree.map_structure(
+            lambda leaf, start=start: leaf[start : start + size], nest
+        )
+
+
+def tensors(nest: Any) -> Any:
+    """The nest, as tensors of the backend."""
+    return keras.tree.map_structure(keras.ops.convert_to_tensor, nest)
+
+
+def shapes(nest: Any) -> Any:
+    """The shapes of a nest of arrays, to be printed."""
+    return keras.tree.map_structure(lambda leaf: str(tuple(leaf.shape)), nest)
+
+
+def _is_list_of_numbers(data: Any) -> bool:
+    return isinstance(data, list | tuple) and all(
+        np.isscalar(leaf) for leaf in keras.tree.flatten(data)
+    )
+
+
+def _array(leaf: Any) -> np.ndarray:
+    if not isinstance(leaf, np.ndarray):
+        leaf = np.asarray(keras.ops.convert_to_numpy(leaf))
+    if np.issubdtype(leaf.dtype, np.floating):
+        return leaf.astype(keras.config.floatx())
+    return leaf

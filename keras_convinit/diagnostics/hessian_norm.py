@@ -1,0 +1,229 @@
+"""How sharply the loss of a model curves."""
+
+import dataclasses
+import math
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_convinit import backend
+from keras_convinit._checks import positive, positive_integer
+from keras_convinit.diagnostics import _sample
+from keras_convinit.diagnostics._lanczos import lanczos, largest_entry_iteration
+from keras_convinit.diagnostics._loss import (
+    check_loss,
+    check_on_few,
+    identity_of,
+    is_sum,
+    stateless_loss,
+)
+from keras_convinit.diagnostics._remembered import remembered
+
+METHODS = {"lanczos": (lanczos, 100), "paper": (largest_entry_iteration, 40)}
+
+
+@dataclasses.dataclass(frozen=True)
+class HessianNorm:
+    """The spectral norm of the Hessian of a loss.
+
+    Args:
+        value: The largest magnitude of an eigenvalue.
+        residual: ||H v - eigenvalue v|| for the vector v of length 1 that was found.
+            The eigenvalue is at most so far from one of H.
+        iterations: Hessian-vector products that the search took.
+        converged: Whether the residual is within the tolerance.
+        eigenvalue: The eigenvalue with its sign.
+
+    Example:
+        >>> norm = HessianNorm(100.0, 0.05, 12, True, eigenvalue=-100.0)
+        >>> norm.log10
+        2.0
+    """
+
+    value: float
+    residual: float
+    iterations: int
+    converged: bool
+    eigenvalue: float
+
+    @property
+    def log10(self) -> float:
+        """The decimal logarithm of the value, in which the paper reports it."""
+        return math.log10(self.value) if self.value > 0 else -math.inf
+
+
+def hessian_norm(
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    loss: Any = None,
+    *,
+    method: str = "lanczos",
+    batch_size: int = 256,
+    max_iterations: int | None = None,
+    tolerance: float = 1e-3,
+    seed: int = 0,
+) -> HessianNorm:
+    """The largest |eigenvalue| of the Hessian of a loss, at the model's weights.
+
+    The Hessian is that with respect to all trainable variables, of the loss on just
+    these samples, with the model in inference mode: no dropout, and batch
+    normalisation by its moving averages. It is known by its products with vectors,
+    each of which costs about two training steps; they are compiled once for a model.
+    Every iteration keeps a vector of the size of all weights. The model is left as it
+    is.
+
+    `method="paper"` counts as the code of the paper did, for comparing with its Table
+    2: 40 products from a normal vector, each divided by its entry of largest
+    magnitude, the last of which is the result. Other than there, the samples are the
+    same in every iteration, the model is in inference mode, and the mean over batches
+    is a mean; the original drew other, augmented samples each time, normalised by
+    their own statistics, and came out 2.8 % low.
+
+    Args:
+        model: A built model.
+        x: Inputs: an array, a tensor, or a list or dict of them.
+        y: Labels, likewise.
+        loss: None for that with which the model is compiled, regularizers included;
+            otherwise the name of a Keras loss, a `keras.losses.Loss`, or a callable
+            of labels and outputs, whose mean is taken and to which nothing is added.
+        method: `"lanczos"` or `"paper"`.
+        batch_size: Samples at a time. The loss must be a mean over samples, or a
+            `keras.losses.Loss` with the reduction `"sum"`.
+        max_iterations: Iterations at most: 100 if None, or 40, which are then all
+            done, with the paper's method.
+        tolerance: Of the residual, relative to the eigenvalue.
+        seed: Of the vector to start from.
+
+    Returns:
+        The norm, how well it is known, and whether that is within the tolerance.
+
+    Raises:
+        ValueError: An argument is not what is said here, the loss or its second
+            derivative is not finite, or the framework has no second derivative of an
+            operation of the model.
+
+    Example:
+        >>> x = np.array([[1.0, 2.0], [3.0, -1.0]])
+        >>> model = keras.Sequential(
+        ...     [keras.Input((2,)), keras.layers.Dense(1, use_bias=False)]
+        ... )
+        >>> norm = hessian_norm(model, x, np.zeros((2, 1)), "mean_squared_error")
+        >>> round(norm.value, 3), round(np.linalg.norm(x.T @ x, 2), 3)
+        (10.193, 10.193)
+
+    Reference:
+        Arpit, Campos, Bengio 2019, *How to Initialize your Network? Robust
+        Initialization for WeightNorm & ResNets*, Table 2.
+    """
+    if not (isinstance(model, keras.Model) and model.built):
+        raise ValueError(
+            f"`model` must be a built Keras model. Received: model={model!r}"
+        )
+    if not model.trainable_variables:
+        raise ValueError(
+            "`model` must have trainable variables. "
+            f"Received: the model {model.name!r}, which has none"
+        )
+    if method not in METHODS:
+        raise ValueError(
+            f"`method` must be one of {', '.join(METHODS)}. Received: method={method!r}"
+        )
+    find, iterations = METHODS[method]
+    if max_iterations is not None:
+        iterations = positive_integer("max_iterations", max_iterations)
+    tolerance = positive("tolerance", tolerance)
+    batch_size = positive_integer("batch_size", batch_size)
+    x, y = _sample.arrays("x", x), _sample.arrays("y", y)
+    _sample.check_same_size(x, y)
+    loss = check_loss(model, loss)
+    check_on_few(model, loss, x, y)
+
+    hessian = _Hessian(model, loss, x, y, batch_size)
+    start = np.random.default_rng(seed).standard_normal(hessian.size)
+    # 25 million weights times 100 vectors: no more digits than the weights have.
+    found = find(hessian, start.astype(hessian.dtype), iterations, tolerance)
+    return HessianNorm(
+        abs(found.value),
+        found.residual,
+        found.iterations,
+        found.converged,
+        found.value,
+    )
+
+
+class _Hessian:
+    """The Hessian of a loss on a fixed sample, as a function of a vector."""
+
+    def __init__(
+        self, model: keras.Model, loss: Any, x: Any, y: Any, batch_size: int
+    ) -> None:
+        self._product = remembered(
+            model,
+            "Hessian-vector product",
+            identity_of(model, loss),
+            lambda: backend.compiled(
+                backend.hessian_product(stateless_loss(model, loss))
+            ),
+        )
+        self._trainable, self._other = (
+            [keras.ops.convert_to_tensor(variable) for variable in variables]
+            for variables in (model.trainable_variables, model.non_trainable_variables)
+        )
+        summed = is_sum(model.loss if loss is None and model.compiled else loss)
+        samples = _sample.size_of(x)
+        self._batches = [
+            (
+                *map(_sample.tensors, pair),
+                1.0 if summed else _sample.size_of(pair[0]) / samples,
+            )
+            for pair in zip(
+                _sample.batches(x, batch_size),
+                _sample.batches(y, batch_size),
+                strict=True,
+            )
+        ]
+        self._shapes = [tuple(value.shape) for value in self._trainable]
+        self._sizes = [math.prod(shape) for shape in self._shapes]
+        self.size = sum(self._sizes)
+        kinds = {variable.dtype for variable in model.trainable_variables}
+        self.dtype = np.float64 if "float64" in kinds else np.float32
+
+    def __call__(self, vector: np.ndarray) -> np.ndarray:
+        """The Hessian times a vector."""
+        parts = np.split(vector, np.cumsum(self._sizes)[:-1])
+        directions = [
+            keras.ops.convert_to_tensor(part.reshape(shape), dtype=value.dtype)
+            for part, shape, value in zip(
+                parts, self._shapes, self._trainable, strict=True
+            )
+        ]
+        total, product = 0.0, np.zeros_like(vector)
+        for x, y, share in self._batches:
+            loss, parts = self._once(directions, x, y)
+            total += share * float(keras.ops.convert_to_numpy(loss))
+            product += share * np.concatenate(
+                [np.ravel(keras.ops.convert_to_numpy(part)) for part in parts]
+            ).astype(vector.dtype)
+        if not math.isfinite(total):
+            raise ValueError(
+                "The loss must be finite on the samples. "
+                f"Received: x and y with a loss of {total}"
+            )
+        if not np.all(np.isfinite(product)):
+            raise ValueError(
+                "The second derivative of the loss must be finite on the samples. "
+                "Received: x and y where it is not"
+            )
+        return product
+
+    def _once(self, directions: list[Any], x: Any, y: Any) -> Any:
+        try:
+            return self._product(self._trainable, directions, self._other, x, y)
+        except (LookupError, NotImplementedError) as error:
+            raise ValueError(
+                "The framework must have a second derivative of every operation of "
+                f"the model. Received: one without, on {keras.backend.backend()}: "
+                f"{error}"
+            ) from error

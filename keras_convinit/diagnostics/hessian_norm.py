@@ -72,7 +72,8 @@ def hessian_norm(
     normalisation by its moving averages. It is known by its products with vectors,
     each of which costs about two training steps; they are compiled once for a model.
     Every iteration keeps a vector of the size of all weights. The model is left as it
-    is.
+    is. Where a function of the model has a gradient of its own, that must have a
+    derivative as well.
 
     `method="paper"` counts as the code of the paper did, for comparing with its Table
     2: 40 products from a normal vector, each divided by its entry of largest

@@ -75,11 +75,13 @@ class ScaledSum(keras.Operation):
     Args:
         factor: What the branch is multiplied by.
         dtype: The dtype of the sum.
+        count: How many blocks in a row this one stands for.
     """
 
-    def __init__(self, factor: float, dtype: str) -> None:
+    def __init__(self, factor: float, dtype: str, count: int = 1) -> None:
         super().__init__(name="scaled_sum")
         self.factor = factor
+        self.count = count
         self.dtype = dtype
 
     def call(self, shortcut: Any, branch: Any) -> Any:

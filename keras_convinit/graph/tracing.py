@@ -1,5 +1,6 @@
 """Reads a model as a program of calls."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -46,10 +47,24 @@ def trace(model: Any, data: Any = None, *, open_composites: bool = False) -> Tra
         >>> [call.path for call in trace(model).calls]
         ['dense']
     """
+    return trace_with(model, data, open_up if open_composites else _stay_whole)
+
+
+def trace_with(model: Any, data: Any, opens: Callable[..., Any]) -> Trace:
+    """Reads a model as `trace` does.
+
+    Args:
+        model: The model.
+        data: What it takes.
+        opens: What opens composite layers, with the arguments of `open_up`.
+
+    Returns:
+        The program.
+    """
     if not isinstance(model, keras.Model):
         raise ValueError(f"`model` must be a Keras model. Received: model={model!r}")
     inputs = _inputs(model, data)
-    recorder = Recorder(open_up if open_composites else _stay_whole)
+    recorder = Recorder(opens)
     values = keras.tree.map_structure(recorder.new, inputs)
     try:
         outputs = calls_of_model(recorder, Place(), model, inputs)

@@ -1,0 +1,91 @@
+"""What each call with kernels is in its model."""
+
+import dataclasses
+from typing import Any
+
+import keras
+
+from keras_convinit.graph._blocks import Block, blocks_of
+from keras_convinit.graph._effect import Effect
+from keras_convinit.graph._flow import Fate, Origin, fates, joined, origins, together
+from keras_convinit.graph._stages import stages_of
+from keras_convinit.graph.program import Trace, Value
+from keras_convinit.kernels import Kernel
+
+
+@dataclasses.dataclass(frozen=True)
+class Role:
+    """What a call is in its model.
+
+    Args:
+        origin: What its inputs have gone through.
+        fate: What becomes of its outputs.
+        place: The attributes of a `Site` that tell of residual blocks.
+    """
+
+    origin: Origin
+    fate: Fate
+    place: dict[str, Any]
+
+
+def roles_of(
+    program: Trace, effects: list[Effect], kernels: list[tuple[Kernel, ...]]
+) -> tuple[list[Role], tuple[int, ...]]:
+    """What each call is in its model.
+
+    Args:
+        program: The program.
+        effects: What each of its calls does.
+        kernels: The kernels of the layer of each call.
+
+    Returns:
+        A role for each call, and the number of blocks of each stage.
+    """
+    before = origins(program, effects, _numbers(program.inputs))
+    after = fates(program, effects, _numbers(program.outputs), before)
+    blocks = blocks_of(program, effects, before, kernels)
+    stages = stages_of(program, effects, blocks, kernels)
+    sizes = [0] * len(set(stages))
+    places: dict[int, dict[str, Any]] = {}
+    firsts = []
+    for block, stage in zip(blocks, stages, strict=True):
+        firsts.append(sizes[stage])
+        sizes[stage] += block.count
+    branches = 0
+    # What is inside of two blocks belongs to the inner one, whose sum comes first.
+    for block, stage, first in zip(blocks, stages, firsts, strict=True):
+        of_block = {"stage": stage, "block": first, "blocks": sizes[stage]}
+        for index, place in _places(block, branches):
+            places.setdefault(index, {**of_block, **place})
+        branches += len(block.branches)
+    return [
+        Role(
+            joined([before[n] for n in effect.inputs]),
+            together([after[n] for n in call.outputs if n in after]),
+            places.get(call.index, {}),
+        )
+        for call, effect in zip(program.calls, effects, strict=True)
+    ], tuple(sizes)
+
+
+def _places(block: Block, number: int) -> Any:
+    for index in block.shortcut:
+        yield index, {"projection": True}
+    for offset, (branch, last) in enumerate(
+        zip(block.branches, block.last, strict=True)
+    ):
+        for index in branch:
+            is_last = index in last
+            yield (
+                index,
+                {
+                    "branch": number + offset,
+                    "last_in_branch": is_last,
+                    "branch_factor": block.factor,
+                },
+            )
+
+
+def _numbers(structure: Any) -> set[int]:
+    flat = keras.tree.flatten(structure)
+    return {value.id for value in flat if isinstance(value, Value)}

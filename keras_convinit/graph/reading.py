@@ -1,0 +1,129 @@
+"""Reads what stands around each kernel of a model."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from keras_convinit.graph._effect import Effect, effect_of
+from keras_convinit.graph._merge import merged
+from keras_convinit.graph._roles import Role, roles_of
+from keras_convinit.graph._template import Templates
+from keras_convinit.graph._within import within
+from keras_convinit.graph.program import Call, Trace
+from keras_convinit.graph.site import Conflict, Graph, Site, Unread
+from keras_convinit.graph.tracing import trace_with
+from keras_convinit.kernels import Kernel, kernels_of
+
+
+def read(model: Any, data: Any = None) -> Graph:
+    """Reads what stands around each kernel of a model, which is left as it is.
+
+    Models inside it, our residual layers and those that are registered with `open_up`
+    are opened. The kernels of a layer are those that `kernels_of` gives.
+
+    Args:
+        model: A built model.
+        data: For a model that is not Functional or Sequential, or not built: what it
+            takes, such as an array of a few samples.
+
+    Returns:
+        A `Site` for each kernel, the sizes of the stages, and what was in doubt.
+
+    Raises:
+        ValueError: `model` is not a model, is not built, or does in its own `call`
+            what cannot be seen.
+
+    Example:
+        >>> model = keras.Sequential(
+        ...     [
+        ...         keras.Input((8, 8, 3)),
+        ...         keras.layers.Conv2D(4, 3, activation="relu"),
+        ...         keras.layers.Flatten(),
+        ...         keras.layers.Dense(2),
+        ...     ]
+        ... )
+        >>> [(site.path, site.classifier) for site in read(model).sites]
+        [('conv2d', False), ('dense', True)]
+    """
+    templates = Templates()
+    program = trace_with(model, data, templates.open)
+    unread: dict[int, Unread] = {}
+    kernels = [_kernels(call, unread) for call in program.calls]
+    effects = [
+        _effect(call, program, found, unread)
+        for call, found in zip(program.calls, kernels, strict=True)
+    ]
+    roles, stages = roles_of(program, effects, kernels)
+    found = [
+        _sites(call, kernels[call.index], role, templates)
+        for call, role in zip(program.calls, roles, strict=True)
+    ]
+    doubts = [
+        conflict
+        for call, role in zip(program.calls, roles, strict=True)
+        if kernels[call.index]
+        for conflict in _disagreements(call.path, role)
+    ]
+    sites, conflicts = merged([site for sites in found for site in sites])
+    return Graph(sites, stages, (*doubts, *conflicts), tuple(unread.values()))
+
+
+def _kernels(call: Call, unread: dict[int, Unread]) -> tuple[Kernel, ...]:
+    layer = call.layer
+    if not isinstance(layer, keras.layers.Layer):
+        return ()
+    try:
+        return kernels_of(layer)
+    except ValueError as error:
+        unread.setdefault(id(layer), Unread(layer, call.path, str(error)))
+        return ()
+
+
+def _effect(
+    call: Call, program: Trace, kernels: tuple[Kernel, ...], unread: dict[int, Unread]
+) -> Effect:
+    layer = call.layer
+    # One that holds kernels of which nothing is known is one for its neighbours.
+    effect = effect_of(call, program, bool(kernels) or id(layer) in unread)
+    if effect.assumed is not None:
+        unread.setdefault(id(layer), Unread(layer, call.path, effect.assumed))
+    return effect
+
+
+def _sites(
+    call: Call, kernels: tuple[Kernel, ...], role: Role, templates: Templates
+) -> Iterator[Site]:
+    for part in within(call.layer, kernels) if kernels else ():
+        layer, kernel = templates.owner(call.layer, part.kernel)
+        site = Site(layer, call.path, kernel, **role.place)
+        if part.begins:
+            site = dataclasses.replace(
+                site,
+                preceding=role.origin.activation,
+                preceded_by_normalization=role.origin.normalized,
+                first=role.origin.raw,
+            )
+        else:
+            site = dataclasses.replace(site, preceding=part.preceding)
+        following = part.following
+        if not part.ends:
+            site = dataclasses.replace(site, last_in_branch=False)
+        elif following is None:
+            following = role.fate.activation
+        leaves = role.fate.leaves and not role.fate.seen
+        yield dataclasses.replace(
+            site,
+            following=following,
+            normalized=part.ends and part.following is None and role.fate.normalized,
+            classifier=part.ends and leaves,
+        )
+
+
+def _disagreements(path: str, role: Role) -> Iterator[Conflict]:
+    reason = "signals that are put together, or go several ways"
+    if role.origin.disagreeing:
+        yield Conflict(path, "preceding", role.origin.disagreeing, reason)
+    if role.fate.disagreeing:
+        yield Conflict(path, "following", role.fate.disagreeing, reason)

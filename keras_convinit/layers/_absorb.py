@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_convinit.activations import elementwise
+from keras_convinit.backend import to_numpy
 
 # f(c x) = c f(x) for c > 0, so that a factor passes.
 TRANSPARENT = (
@@ -90,11 +91,17 @@ def _is_transparent(part: Any) -> bool:
 
 def _is_homogeneous(layer: Any) -> bool:
     layer = getattr(layer, "layer", layer)
-    bias = getattr(layer, "bias_initializer", None)
-    starts_at_zero = bias is None or isinstance(bias, keras.initializers.Zeros)
-    has_bias = getattr(layer, "use_bias", False)
     activation = getattr(layer, "activation", None)
-    return (starts_at_zero or not has_bias) and _passes_factors(activation)
+    return _has_no_bias(layer) and _passes_factors(activation)
+
+
+def _has_no_bias(layer: Any) -> bool:
+    if not getattr(layer, "use_bias", False):
+        return True
+    if layer.built:
+        return not to_numpy(layer.bias).any()
+    initializer = getattr(layer, "bias_initializer", None)
+    return initializer is None or isinstance(initializer, keras.initializers.Zeros)
 
 
 def _passes_factors(activation: Any) -> bool:
@@ -108,8 +115,8 @@ def _passes_factors(activation: Any) -> bool:
 
 def _refused(branch: Any, part: Any, complaint: str) -> ValueError:
     return ValueError(
-        "`absorb=True` needs a weight-normalised layer in `branch`, with a bias that "
-        "starts at zero, and behind it nothing but ReLU, dropout, pooling and other "
+        "`absorb=True` needs a weight-normalised layer in `branch`, with a bias of "
+        "zero at most, and behind it nothing but ReLU, dropout, pooling and other "
         "layers that let a factor pass. "
         f"Received: branch={branch!r} with {part!r}, {complaint}"
     )

@@ -11,6 +11,12 @@ import keras_convinit.layers
 
 
 @pytest.fixture
+def rng():
+    """Random numbers, the same in every test."""
+    return np.random.default_rng(7)
+
+
+@pytest.fixture
 def differentiate():
     """Gives the value of a function, and gradients of its product with `slopes`.
 

@@ -168,6 +168,8 @@ MIRRORED = """
                 keras.Input((6, 6, 2)),
                 layers.WeightNormConv2D(4, 3, activation="relu"),
                 layers.WeightNorm(keras.layers.Conv2D(4, 3, activation="relu")),
+                layers.ScaledResidual(layers.WeightNormDense(4), 2),
+                layers.ScaledResidualStack(layers.WeightNormDense(4), 3),
                 keras.layers.Flatten(),
                 layers.WeightNormDense(3, gain_initializer="ones"),
             ]
@@ -195,4 +197,4 @@ MIRRORED = """
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="`tf.distribute` is TensorFlow's")
 def test_two_devices_train_as_one(fresh_process):
-    assert "SAME 9" in fresh_process(MIRRORED)
+    assert "SAME 15" in fresh_process(MIRRORED)

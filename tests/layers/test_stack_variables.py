@@ -1,0 +1,126 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from stacks import array, chain, close, dense, gaussian
+
+import keras_convinit
+from keras_convinit.layers import ScaledResidualStack
+
+
+def test_a_variable_of_the_branch_is_one_variable_with_an_axis_more():
+    branch = keras.Sequential(
+        [layers.Dense(9), keras.Sequential([layers.Dense(6), layers.Dense(6)])]
+    )
+    branch.build((None, 6))
+    stack = ScaledResidualStack(branch, 7)
+    stack.build((None, 6))
+    assert [tuple(v.shape) for v in stack.variables] == [
+        (7, *v.shape) for v in branch.variables
+    ]
+    assert len({id(v) for v in stack.variables}) == len(stack.variables)
+    assert stack.count_params() == 7 * branch.count_params()
+    assert all(v.dtype == "float32" for v in stack.variables)
+
+
+def test_names_are_readable_and_the_same_in_every_session():
+    def names():
+        branch = [
+            layers.Dense(6),
+            layers.LayerNormalization(),
+            layers.Dense(6),
+            layers.Dense(6, name="last_1"),
+            keras.Sequential([layers.Dense(6)], name="inner"),
+        ]
+        stack = ScaledResidualStack(branch, 2)
+        stack.build((None, 6))
+        return [variable.name for variable in stack.variables]
+
+    expected = [
+        "dense_kernel",
+        "dense_bias",
+        "layer_normalization_gamma",
+        "layer_normalization_beta",
+        "dense_1_kernel",
+        "dense_1_bias",
+        "last_1_kernel",
+        "last_1_bias",
+        "inner_dense_kernel",
+        "inner_dense_bias",
+    ]
+    assert names() == expected
+    assert names() == expected
+    stack = ScaledResidualStack(layers.Dense(6), 2, name="stage")
+    stack.build((None, 6))
+    assert [v.path for v in stack.variables] == ["stage/kernel", "stage/bias"]
+
+
+def test_frozen_layers_stay_frozen(rng):
+    frozen = layers.BatchNormalization(trainable=False)
+    stack = ScaledResidualStack([layers.Dense(6), frozen], 3)
+    stack.build((None, 6))
+    assert len(stack.trainable_variables) == 2
+    assert len(stack.non_trainable_variables) == 4
+    x = gaussian(rng, 3, 6)
+    close(array(stack(x, training=True)), array(chain(stack.unrolled())(x)))
+    stack.trainable = False
+    assert not stack.trainable_variables
+
+
+def penalties():
+    return {
+        "l2": lambda: {"kernel_regularizer": keras.regularizers.L2(0.1)},
+        "l1 and l1l2": lambda: {"kernel_regularizer": "l1", "bias_regularizer": "l1l2"},
+        "orthogonal": lambda: {
+            "kernel_regularizer": keras.regularizers.OrthogonalRegularizer(0.1)
+        },
+        "activity": lambda: {"activity_regularizer": keras.regularizers.L2(0.1)},
+    }
+
+
+@pytest.mark.parametrize("penalty", penalties().values(), ids=penalties())
+def test_penalties_are_summed_over_the_blocks(rng, penalty):
+    stack = ScaledResidualStack(dense(**penalty()), 3, remat=True)
+    model = keras.Sequential([keras.Input((6,)), stack])
+    blocks = stack.unrolled()
+    unrolled = keras.Sequential([keras.Input((6,)), *blocks])
+    x = gaussian(rng, 4, 6)
+    model(x)
+    unrolled(x)
+    expected = sum(float(array(loss)) for loss in unrolled.losses)
+    assert expected > 0
+    assert sum(float(array(loss)) for loss in model.losses) == pytest.approx(
+        expected, rel=1e-5
+    )
+    # And the trainer sees them.
+    model.compile("sgd", "mse")
+    loss = float(model.evaluate(x, array(model(x)), verbose=0))
+    assert loss == pytest.approx(expected, rel=1e-4)
+
+
+def test_constraints_hold_for_each_block(rng):
+    stack = ScaledResidualStack(dense(kernel_constraint="unit_norm"), 3)
+    model = keras.Sequential([keras.Input((6,)), stack])
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    x = gaussian(rng, 4, 6)
+    model.fit(x, -x, epochs=1, verbose=0)
+    norms = np.linalg.norm(array(stack.weights[2]), axis=1)
+    np.testing.assert_allclose(norms, 1, rtol=1e-5)
+
+
+def test_kernels_have_the_geometry_of_one_block():
+    stack = ScaledResidualStack(
+        [layers.Conv2D(8, 3, padding="same", groups=2), layers.Dense(4)], 5
+    )
+    with pytest.raises(ValueError, match="`layer` must be built"):
+        keras_convinit.kernels_of(stack)
+    stack.build((None, 8, 8, 4))
+    convolution, dense = keras_convinit.kernels_of(stack)
+    assert convolution.name == "branch.layers[0].kernel"
+    assert convolution.variable is stack.weights[0]
+    assert convolution.geometry.fans() == (18, 36)
+    assert dense.variable is stack.weights[2]
+    assert dense.geometry.fans() == (8, 4)
+    assert (convolution.copies, dense.copies) == (5, 5)
+    (kernel, _) = keras_convinit.kernels_of(stack.block(0))
+    assert tuple(convolution.variable.shape) == (5, *kernel.variable.shape)

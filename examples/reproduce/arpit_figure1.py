@@ -1,6 +1,6 @@
 """Norms of hidden activations and of gradients by depth: Arpit et al. 2019, figure 1.
 
-    python examples/reproduce/arpit_figure1.py --output pictures
+    python examples/reproduce/arpit_figure1.py --output folder
 
 A network of 20 dense layers and one of 40 residual blocks, at initialisation, on 1,000
 points from N(0, I) in R^500; hidden widths drawn from about 200 (150 to 249) and about
@@ -19,9 +19,8 @@ import json
 import pathlib
 
 import keras
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.ticker import MaxNLocator
+from norm_panels import draw
 
 from keras_convinit.initializers import WeightNormGain
 from keras_convinit.layers import ScaledResidual, WeightNormDense
@@ -46,9 +45,14 @@ class Start:
     direction: str
     proposed: bool
 
-    def gain(self, gamma):
-        """The gain's initializer for a layer of this gamma."""
-        return WeightNormGain(gamma) if self.proposed else "ones"
+    def layer(self, units, gamma, activation=None):
+        """A layer of so many units; gamma is that of the paper's gain."""
+        return WeightNormDense(
+            units,
+            activation=activation,
+            kernel_initializer=self.direction,
+            gain_initializer=WeightNormGain(gamma) if self.proposed else "ones",
+        )
 
 
 STARTS = (
@@ -91,12 +95,7 @@ def dense_network(start, width, inputs, generator):
     Yields two lists of arrays, a ratio for each sample.
     """
     layers = [
-        WeightNormDense(
-            units,
-            activation="relu",
-            kernel_initializer=start.direction,
-            gain_initializer=start.gain(2.0),
-        )
+        start.layer(units, gamma=2.0, activation="relu")
         for units in widths_about(width, LAYERS, generator)
     ]
     outputs = [inputs]
@@ -119,17 +118,8 @@ def residual_network(start, width, inputs, generator):
     blocks = [
         ScaledResidual(
             [
-                WeightNormDense(
-                    units,
-                    activation="relu",
-                    kernel_initializer=start.direction,
-                    gain_initializer=start.gain(2.0),
-                ),
-                WeightNormDense(
-                    INPUTS,
-                    kernel_initializer=start.direction,
-                    gain_initializer=start.gain(1.0),
-                ),
+                start.layer(units, gamma=2.0, activation="relu"),
+                start.layer(INPUTS, gamma=1.0),
             ],
             # Without the paper's initialisation there is no scale either.
             num_blocks=BLOCKS if start.proposed else 1,
@@ -193,75 +183,6 @@ def measure(seed):
     return curves
 
 
-TITLES = {
-    ("dense", "forward"): f"{LAYERS} dense layers, activations",
-    ("dense", "backward"): f"{LAYERS} dense layers, gradients",
-    ("residual", "forward"): f"{BLOCKS} residual blocks, activations",
-    ("residual", "backward"): f"{BLOCKS} residual blocks, gradients",
-}
-# Okabe and Ito's colours, which all readers can tell apart.
-COLORS = dict(
-    zip(
-        (start.label for start in STARTS),
-        ("#D55E00", "#0072B2", "#009E73"),
-        strict=True,
-    )
-)
-STYLES = {200: "-", 1000: "--"}
-
-
-def draw(curves, path):
-    """The four panels."""
-    figure, panels = plt.subplots(2, 2, figsize=(10, 7), constrained_layout=True)
-    for panel, (key, title) in zip(panels.flat, TITLES.items(), strict=True):
-        network, direction = key
-        first = 1
-        for curve in curves:
-            if (curve.network, curve.direction) != key:
-                continue
-            depth = np.arange(first, first + len(curve.mean))
-            mean, deviation = np.array(curve.mean), np.array(curve.deviation)
-            color = COLORS[curve.start]
-            panel.plot(
-                depth,
-                mean,
-                STYLES[curve.width],
-                color=color,
-                label=f"{curve.start}, width about {curve.width}",
-            )
-            panel.fill_between(
-                depth,
-                np.maximum(mean - deviation, mean / 10),
-                mean + deviation,
-                color=color,
-                alpha=0.12,
-                linewidth=0,
-            )
-        expected = predicted(network, direction)
-        panel.plot(
-            np.arange(first, first + len(expected)),
-            expected,
-            ":",
-            color="black",
-            linewidth=2,
-            label="predicted",
-        )
-        panel.set_yscale("log")
-        panel.set_title(title)
-        panel.set_xlabel("layer" if network == "dense" else "block")
-        panel.set_ylabel(
-            "norm / norm of the input"
-            if direction == "forward"
-            else "norm / norm at the output"
-        )
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-        panel.grid(alpha=0.3)
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
-
-
 def main(arguments=None):
     """Measures, prints, draws."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -287,7 +208,7 @@ def main(arguments=None):
     }
     path = options.output / "arpit_figure1.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
-    draw(curves, path.with_suffix(".png"))
+    draw(curves, predicted, path.with_suffix(".png"))
     return curves
 
 

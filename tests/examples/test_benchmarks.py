@@ -1,0 +1,52 @@
+"""The benchmarks run, in small. What they measure is of no interest here."""
+
+import importlib
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def benchmark(root, monkeypatch):
+    monkeypatch.syspath_prepend(str(root / "examples" / "benchmarks"))
+    return importlib.import_module
+
+
+SMALL = ["--layers", "1", "--width", "2", "--batch", "2", "--size", "4", "--steps", "2"]
+
+
+@pytest.mark.parametrize("name", ["weight_norm_step", "folded_inference"])
+def test_layers(benchmark, name, tmp_path, capsys):
+    path = tmp_path / "results" / "kept.json"
+    benchmark(name).main([*SMALL, "--json", str(path)])
+    printed = capsys.readouterr().out
+    kept = json.loads(path.read_text())
+    assert kept["settings"]["width"] == 2
+    for kind, row in kept["rows"].items():
+        assert kind in printed
+        assert row["pairs"] == 2
+        assert row["wall"] > 0
+    assert kept["rows"]["plain"]["wall"] == 1
+
+
+def test_stack(root, tmp_path):
+    path = tmp_path / "kept.json"
+    script = root / "examples" / "benchmarks" / "stack_first_step.py"
+    arguments = ["--blocks", "2", "--width", "2", "--repeats", "1", "--kinds", "stack"]
+    arguments += ["--weight-norm", "--steps", "1", "--json", str(path)]
+    subprocess.run([sys.executable, script, *arguments], check=True)
+    (row,) = json.loads(path.read_text())["rows"].values()
+    assert row["first_step"] > row["step"] > 0
+    assert row["sooner"] == 1
+
+
+def test_pairs_cancel_what_both_meet(benchmark):
+    np = importlib.import_module("numpy")
+    paired = benchmark("paired").paired
+    speed = np.array([1.0, 2.0, 1.0, 4.0, 1.0])[:, None]
+    comparison = paired(speed * [1.0, 2.0], speed * [1.5, 2.0])
+    assert comparison.wall == 1.5
+    assert comparison.cpu == 1.0
+    assert comparison.b_seconds == 1.5

@@ -3,26 +3,30 @@
 Importing this package is all it takes: Keras then knows its initializers and layers.
 """
 
-from keras_convinit import graph, initializers, layers, optimizers
+from keras_convinit import graph, initializers, layers, optimizers, schemes
 from keras_convinit.diagnostics import HessianNorm, hessian_norm
 from keras_convinit.geometry import Geometry
 from keras_convinit.kernels import Kernel, kernels_of
 from keras_convinit.layers import fold
 from keras_convinit.scales import backward_scale, forward_scale
+from keras_convinit.schemes import InitializationReport, initialize
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Geometry",
     "HessianNorm",
+    "InitializationReport",
     "Kernel",
     "backward_scale",
     "fold",
     "forward_scale",
     "graph",
     "hessian_norm",
+    "initialize",
     "initializers",
     "kernels_of",
     "layers",
     "optimizers",
+    "schemes",
 ]

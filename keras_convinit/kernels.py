@@ -25,12 +25,15 @@ class Kernel:
         geometry: How it connects units.
         copies: How many kernels of that geometry the variable holds. Where it is more
             than one they are stacked on leading axes, and are no part of one another.
+        gain: The `keras.Variable` of gains of a weight-normalised layer, which applies
+            gain * variable / ||variable||, one norm for each output; None for others.
     """
 
     name: str
     variable: Any
     geometry: Geometry
     copies: int = 1
+    gain: Any = None
 
 
 @functools.singledispatch

@@ -1,5 +1,6 @@
 """What every weight-normalised layer has, however it comes by its kernel."""
 
+import dataclasses
 from typing import Any, NoReturn
 
 import keras
@@ -135,4 +136,4 @@ class AbstractWeightNorm(keras.layers.Layer):
 def _(layer: AbstractWeightNorm) -> tuple[Kernel, ...]:
     if not layer.built:
         raise ValueError(f"`layer` must be built. Received: layer={layer!r}")
-    return (layer._direction,)
+    return (dataclasses.replace(layer._direction, gain=layer.weight_norm_gain),)

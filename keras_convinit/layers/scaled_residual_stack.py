@@ -261,6 +261,7 @@ def _(layer: ScaledResidualStack) -> tuple[Kernel, ...]:
             dataclasses.replace(
                 kernel,
                 variable=stacked[id(kernel.variable)],
+                gain=stacked.get(id(kernel.gain)),
                 copies=layer.num_blocks * kernel.copies,
             )
             for kernel in kernels_of(branch.layer)

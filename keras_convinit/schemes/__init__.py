@@ -1,0 +1,32 @@
+"""Initialising a model that is built: one method a file.
+
+`initialize` is the entrance. A scheme that needs no data gives each kernel a rule from
+what `keras_convinit.graph` reads around it.
+"""
+
+from keras_convinit.schemes._scheme import AbstractScheme
+from keras_convinit.schemes.arpit import Arpit, Hanin, KernelGain
+from keras_convinit.schemes.auto import Auto
+from keras_convinit.schemes.initialize import initialize
+from keras_convinit.schemes.keras_initializer import KerasInitializer
+from keras_convinit.schemes.presets import PRESETS, Preset, preset
+from keras_convinit.schemes.report import InitializationReport, LeftAlone, Row
+from keras_convinit.schemes.zhang import ZhangBackward, ZhangForward
+
+__all__ = [
+    "PRESETS",
+    "AbstractScheme",
+    "Arpit",
+    "Auto",
+    "Hanin",
+    "InitializationReport",
+    "KerasInitializer",
+    "KernelGain",
+    "LeftAlone",
+    "Preset",
+    "Row",
+    "ZhangBackward",
+    "ZhangForward",
+    "initialize",
+    "preset",
+]

@@ -1,0 +1,114 @@
+"""Variables that are no kernels, back to what their layers give them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from keras_convinit.layers import ScaledResidual, ScaledResidualStack
+from keras_convinit.layers._initial_values import initial_values
+from keras_convinit.schemes._kernel_values import seeded
+from keras_convinit.schemes._scheme import Seeds
+from keras_convinit.schemes.report import LeftAlone
+
+
+def leaves(layer: Any) -> Iterator[Any]:
+    """The layers that a model is made of, each once for each place that it has."""
+    if isinstance(layer, keras.Model):
+        for part in layer.layers:
+            yield from leaves(part)
+    elif isinstance(layer, ScaledResidual):
+        for part in (layer.branch, layer.shortcut):
+            if part is not None:
+                yield from leaves(part)
+    else:
+        yield layer
+
+
+def reset_values(
+    model: Any, kernels: set[int], seeds: Seeds
+) -> Iterator[tuple[Any, Any, Any]]:
+    """The values that a new layer would have, for all that is no kernel.
+
+    Args:
+        model: A built model.
+        kernels: Identities of the variables that are kernels, or go with one.
+        seeds: For what is random, such as an embedding.
+
+    Yields:
+        Layer, variable and value, or a `LeftAlone` in place of the value.
+    """
+    done = set(kernels)
+    for layer in leaves(model):
+        others = [v for v in layer.weights if id(v) not in done]
+        done.update(map(id, others))
+        if not others:
+            continue
+        reason = _reason_to_keep(layer)
+        if reason is not None:
+            for variable in others:
+                yield layer, variable, LeftAlone(variable.path, reason)
+        elif isinstance(layer, ScaledResidualStack):
+            fresh = initial_values(
+                layer._branch.layer, layer._input_shape, layer.num_blocks
+            )
+            values = dict(zip(map(id, layer._stacked), fresh, strict=True))
+            for variable in others:
+                yield layer, variable, values[id(variable)]
+        else:
+            yield from _of_layer(layer, others, seeds)
+    for variable in model.weights:
+        if id(variable) not in done:
+            reason = "a variable of the model's own, with no layer to say what it is"
+            yield model, variable, LeftAlone(variable.path, reason)
+
+
+def _reason_to_keep(layer: Any) -> str | None:
+    if not layer.trainable:
+        return "its layer is frozen"
+    if callable(getattr(layer, "adapt", None)):
+        return "adapted to data"
+    return None
+
+
+def _of_layer(
+    layer: Any, variables: list[Any], seeds: Seeds
+) -> Iterator[tuple[Any, Any, Any]]:
+    by_name: dict[int, Any] = {
+        id(variable): getattr(layer, f"{variable.name}_initializer", None)
+        for variable in variables
+    }
+    # The bias of an LSTM is more than its initializer says.
+    simple = not isinstance(layer, keras.layers.Layer) or not hasattr(
+        layer, "unit_forget_bias"
+    )
+    if simple and all(callable(found) for found in by_name.values()):
+        for variable in variables:
+            initializer = by_name[id(variable)]
+            if isinstance(initializer, keras.initializers.Initializer):
+                initializer = seeded(initializer, seeds.next())
+            value = initializer(tuple(variable.shape), dtype=variable.dtype)
+            yield layer, variable, value
+        return
+    fresh = _made_again(layer)
+    for variable in variables:
+        if fresh is None:
+            reason = "its layer does not say how it was initialised"
+            yield layer, variable, LeftAlone(variable.path, reason)
+        else:
+            yield layer, variable, fresh[id(variable)]
+
+
+def _made_again(layer: Any) -> dict[int, Any] | None:
+    """The values of a layer made from the configuration of this one."""
+    try:
+        other = type(layer).from_config(layer.get_config())
+        other.build_from_config(layer.get_build_config())
+    # Layers of others may fail in any way when they are made again.
+    except Exception:
+        return None
+    pairs = list(zip(layer.weights, other.weights, strict=False))
+    same = len(layer.weights) == len(other.weights) and all(
+        tuple(old.shape) == tuple(new.shape) for old, new in pairs
+    )
+    return {id(old): new.value for old, new in pairs} if same and pairs else None

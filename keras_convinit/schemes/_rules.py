@@ -1,0 +1,220 @@
+"""Schemes that need no data: a rule for each kernel, from what stands around it."""
+
+import abc
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_convinit.graph import Graph, Site, read
+from keras_convinit.initializers import WeightNormGain
+from keras_convinit.kernels import Kernel
+from keras_convinit.layers._effective_kernel import (
+    effective_kernel,
+    gain_shape,
+    norms,
+)
+from keras_convinit.schemes._kernel_values import kernel_values, target_std
+from keras_convinit.schemes._other_variables import reset_values
+from keras_convinit.schemes._scheme import AbstractScheme, Task
+from keras_convinit.schemes.report import InitializationReport, LeftAlone, Row
+
+AS_DRAWN = WeightNormGain(mode="kernel")
+
+
+@dataclasses.dataclass(frozen=True)
+class Rule:
+    """What a kernel is to become.
+
+    Args:
+        label: What the report calls it.
+        initializer: Draws the kernel, or v where gains are given.
+        gains: Gives the gains for a copy of the kernel, counted from 0. None for a
+            kernel as it is drawn, whatever way the layer stores it.
+        factor: What the kernel is multiplied by in the end.
+    """
+
+    label: str
+    initializer: Any
+    gains: Callable[[int], WeightNormGain] | None = None
+    factor: float = 1.0
+
+
+class AbstractRules(AbstractScheme):
+    """A scheme that reads the graph and gives a rule to each kernel.
+
+    Args:
+        stride_aware: Whether fans count only what a strided window visits.
+    """
+
+    stride_aware = False
+
+    @abc.abstractmethod
+    def rule(self, site: Site, graph: Graph) -> Rule:
+        """The rule for a kernel."""
+
+    def check(self, graph: Graph) -> None:
+        """Refuses a model that the scheme is not for.
+
+        Raises:
+            ValueError: It is not.
+        """
+
+    def name(self) -> str:
+        """What reports call the scheme."""
+        return type(self).__name__
+
+    def apply(self, task: Task) -> InitializationReport:
+        """Sets each kernel by its rule, and the other variables as asked."""
+        graph = read(task.model, _inputs(task.data))
+        if not graph.sites:
+            raise ValueError(
+                "`model` must have kernels, such as those of Dense or Conv layers. "
+                f"Received: the model {task.model.name!r}, which has none"
+            )
+        self.check(graph)
+        rows: list[Row] = []
+        left: list[LeftAlone] = []
+        handled: set[int] = set()
+        for site in graph.sites:
+            kernel = site.kernel
+            handled.update((id(kernel.variable), id(kernel.gain)))
+            reason = _reason_to_keep(site)
+            if reason is not None:
+                left.append(LeftAlone(kernel.variable.path, reason))
+                continue
+            rule = self.rule(site, graph)
+            seeds = [task.seeds.next() for _ in range(kernel.copies)]
+            if not task.dry_run:
+                self._set(kernel, rule, seeds)
+            rows += self._rows(site, rule)
+        for one in _others(task, handled):
+            if isinstance(one, Row):
+                rows.append(one)
+            else:
+                left.append(one)
+        left += [LeftAlone(one.path, one.reason) for one in graph.unread]
+        notes = [
+            f"{conflict.path}: {conflict.name} may be "
+            f"{' or '.join(map(_name, conflict.values))} ({conflict.reason}); "
+            "the first was taken"
+            for conflict in graph.conflicts
+        ]
+        return InitializationReport(
+            self.name(), tuple(rows), tuple(left), tuple(notes), task.dry_run
+        )
+
+    def _set(self, kernel: Kernel, rule: Rule, seeds: list[int]) -> None:
+        drawn = kernel_values(rule.initializer, kernel, seeds, self.stride_aware)
+        axes = kernel.geometry.output_axes
+        shape = gain_shape(drawn[0].shape, axes)
+        gains = []
+        for copy, direction in enumerate(drawn):
+            law = AS_DRAWN if rule.gains is None else rule.gains(copy)
+            lengths = norms(direction, axes, direction.dtype)
+            gain = law.draw(
+                shape,
+                kernel.geometry,
+                functools.partial(_given, lengths),
+                lengths.dtype,
+            )
+            gains.append(gain * rule.factor)
+        if kernel.gain is not None:
+            kernel.gain.assign(_stacked(gains, kernel))
+        elif rule.gains is not None:
+            drawn = [
+                effective_kernel(direction, gain, axes)
+                for direction, gain in zip(drawn, gains, strict=True)
+            ]
+        else:
+            drawn = [value * rule.factor for value in drawn]
+        kernel.variable.assign(_stacked(drawn, kernel))
+
+    def _rows(self, site: Site, rule: Rule) -> Iterator[Row]:
+        kernel = site.kernel
+        fans = kernel.geometry.fans(self.stride_aware)
+        layer = type(site.layer).__name__
+        target = target_std(rule.initializer, kernel, self.stride_aware)
+        if rule.gains is not None:
+            gain = rule.gains(0)
+            if gain.mode != "kernel":
+                # The root mean square of weights that meet in an output.
+                fan_in = kernel.geometry.fans()[0]
+                target = gain.gain(kernel.geometry) / fan_in**0.5
+        if target is not None:
+            target *= rule.factor
+        if kernel.gain is None:
+            measured = _std(kernel.variable)
+            yield Row(kernel.variable.path, layer, *fans, rule.label, target, measured)
+            return
+        measured = _std(kernel.variable)
+        of_direction = f"direction: {_name(rule.initializer)}"
+        yield Row(kernel.variable.path, layer, *fans, of_direction, None, measured)
+        yield Row(
+            kernel.gain.path, layer, *fans, rule.label, target, _effective_std(kernel)
+        )
+
+
+def _given(value: Any) -> Any:
+    return value
+
+
+def _inputs(data: Any) -> Any:
+    return data[0] if isinstance(data, tuple) else data
+
+
+def _reason_to_keep(site: Site) -> str | None:
+    if not site.layer.trainable:
+        return "its layer is frozen"
+    if not keras.backend.is_float_dtype(site.kernel.variable.dtype):
+        return f"its kernel is of {site.kernel.variable.dtype}"
+    return None
+
+
+def _others(task: Task, handled: set[int]) -> Iterator[Row | LeftAlone]:
+    if task.others == "keep":
+        return
+    for layer, variable, value in reset_values(task.model, handled, task.seeds):
+        if isinstance(value, LeftAlone):
+            yield value
+            continue
+        if not task.dry_run:
+            variable.assign(value)
+        yield Row(
+            variable.path,
+            type(layer).__name__,
+            None,
+            None,
+            "as its layer starts",
+            None,
+            _std(variable),
+        )
+
+
+def _stacked(values: list[Any], kernel: Kernel) -> Any:
+    return ops.stack(values) if kernel.copies > 1 else values[0]
+
+
+def _std(variable: Any) -> float | None:
+    if not keras.backend.is_float_dtype(variable.dtype):
+        return None
+    return float(ops.std(ops.cast(ops.convert_to_tensor(variable), "float32")))
+
+
+def _effective_std(kernel: Kernel) -> float:
+    direction, gain = map(ops.convert_to_tensor, (kernel.variable, kernel.gain))
+    pairs = [(direction, gain)]
+    if kernel.copies > 1:
+        pairs = [(direction[i], gain[i]) for i in range(kernel.copies)]
+    axes = kernel.geometry.output_axes
+    squares = [ops.mean(ops.square(effective_kernel(v, g, axes))) for v, g in pairs]
+    return float(ops.sqrt(sum(squares) / len(squares)))
+
+
+def _name(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    return getattr(value, "__name__", None) or type(value).__name__

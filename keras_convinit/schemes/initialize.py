@@ -1,0 +1,152 @@
+"""The entrance: sets the variables of a model that is built."""
+
+import difflib
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from keras_convinit.schemes._scheme import AbstractScheme, Seeds, Task
+from keras_convinit.schemes.arpit import Arpit, Hanin, KernelGain
+from keras_convinit.schemes.auto import Auto
+from keras_convinit.schemes.keras_initializer import KerasInitializer
+from keras_convinit.schemes.report import InitializationReport
+from keras_convinit.schemes.zhang import ZhangBackward, ZhangForward
+
+SCHEMES: dict[str, Callable[..., AbstractScheme]] = {
+    "auto": Auto,
+    "zhang_forward": ZhangForward,
+    "zhang_backward": ZhangBackward,
+    "arpit": Arpit,
+    "hanin": Hanin,
+    "kernel": KernelGain,
+}
+OTHERS = ("reset", "keep")
+
+
+def initialize(
+    model: Any,
+    scheme: Any = "auto",
+    data: Any = None,
+    *,
+    loss: Any = None,
+    seed: int | None = None,
+    others: str = "reset",
+    dry_run: bool = False,
+    **scheme_args: Any,
+) -> InitializationReport:
+    """Initialises a built model in place, by reading what stands around each kernel.
+
+    An initializer sees the shape of a kernel; this sees the model: true fans of
+    grouped, depthwise and transposed layers, which activation precedes and follows,
+    where residual branches end and how many blocks a stage has. Each kernel has a seed
+    of its own. Frozen layers are left alone.
+
+    Args:
+        model: A built Keras model.
+        scheme: `"auto"`, `"zhang_forward"`, `"zhang_backward"`, `"arpit"`, `"hanin"`,
+            `"kernel"`, an object of a class of `keras_convinit.schemes`, any Keras
+            initializer, or a list of these, which run in order.
+        data: For a model whose graph cannot be read without: inputs such as an array
+            of a few samples, or a pair of inputs and labels.
+        loss: For schemes that need one; those named above do not.
+        seed: An integer; the same gives the same weights on one backend. None for one
+            that `keras.utils.set_random_seed` decides.
+        others: What to do with biases, normalisation and embeddings: `"reset"` gives
+            them the values that their layers start from, `"keep"` leaves them alone.
+        dry_run: Whether to change nothing, and report what would be done.
+        **scheme_args: Arguments of the scheme's class, if `scheme` is a name.
+
+    Returns:
+        What was set by which rule, and what was left alone and why.
+
+    Raises:
+        ValueError: An argument is not what is said here, or the model is not built,
+            has no kernels, or is not one for the scheme.
+
+    Example:
+        >>> model = keras.Sequential(
+        ...     [
+        ...         keras.Input((32, 32, 3)),
+        ...         keras.layers.Conv2D(16, 3, activation="relu"),
+        ...         keras.layers.Flatten(),
+        ...         keras.layers.Dense(10),
+        ...     ]
+        ... )
+        >>> report = initialize(model, "zhang_forward", seed=0)
+        >>> [row.rule for row in report.rows[:2]]
+        ['eq. 21 (first layer)', 'eq. 21 (classifier)']
+    """
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"`model` must be a Keras model. Received: model={model!r}")
+    if others not in OTHERS:
+        raise ValueError(
+            f"`others` must be one of {', '.join(OTHERS)}. Received: others={others!r}"
+        )
+    if isinstance(scheme, list | tuple):
+        if not scheme:
+            raise ValueError("`scheme` must not be empty. Received: scheme=[]")
+        if scheme_args:
+            raise ValueError(
+                "The arguments of several schemes must be given to objects of "
+                "`keras_convinit.schemes`. "
+                f"Received: {', '.join(scheme_args)}, for {len(scheme)} schemes"
+            )
+        schemes = [resolved(one) for one in scheme]
+    else:
+        schemes = [resolved(scheme, **scheme_args)]
+    task = Task(model, data, loss, Seeds(seed), others, dry_run)
+    report, *further = [one.apply(task) for one in schemes]
+    for one in further:
+        report = report + one
+    return report
+
+
+def resolved(scheme: Any, **arguments: Any) -> AbstractScheme:
+    """A scheme by name or initializer.
+
+    Args:
+        scheme: A name, a scheme, or a Keras initializer.
+        **arguments: Of the scheme's class.
+
+    Returns:
+        The scheme.
+
+    Raises:
+        ValueError: There is none of that name, or it takes no such arguments.
+    """
+    if isinstance(scheme, AbstractScheme):
+        if arguments:
+            raise ValueError(
+                "A scheme that is an object has its arguments already. "
+                f"Received: {', '.join(arguments)}, for {type(scheme).__name__}"
+            )
+        return scheme
+    if isinstance(scheme, str) and scheme in SCHEMES:
+        return _made(scheme, SCHEMES[scheme], arguments)
+    try:
+        initializer = keras.initializers.get(scheme)
+    except ValueError:
+        initializer = None
+    if not isinstance(initializer, keras.initializers.Initializer):
+        names = ", ".join(difflib.get_close_matches(str(scheme), SCHEMES) or SCHEMES)
+        raise ValueError(
+            "`scheme` must be the name of a scheme, an object of "
+            "`keras_convinit.schemes`, or a Keras initializer. Schemes: "
+            f"{names}. Received: scheme={scheme!r}"
+        )
+    return _made(
+        str(scheme), lambda **given: KerasInitializer(initializer, **given), arguments
+    )
+
+
+def _made(
+    name: str, make: Callable[..., AbstractScheme], arguments: dict[str, Any]
+) -> AbstractScheme:
+    try:
+        return make(**arguments)
+    except TypeError as error:
+        raise ValueError(
+            f"`{name}` must be given arguments that it takes. "
+            f"Received: {', '.join(arguments)} ({error})"
+        ) from error

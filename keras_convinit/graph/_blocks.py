@@ -5,10 +5,11 @@ from collections.abc import Iterator
 
 import keras
 
+from keras_convinit.graph._ancestry import Ancestry
 from keras_convinit.graph._effect import Effect, Kind, is_addition
 from keras_convinit.graph._flow import Origin, factors_of
 from keras_convinit.graph.composites import ScaledSum
-from keras_convinit.graph.program import Call, Trace, Value
+from keras_convinit.graph.program import Call, Trace
 from keras_convinit.kernels import Kernel
 
 
@@ -55,7 +56,7 @@ def blocks_of(
     Returns:
         The blocks.
     """
-    return list(_Finder(program, effects, origins, kernels).blocks())
+    return _Finder(program, effects, origins, kernels).blocks()
 
 
 class _Finder:
@@ -71,40 +72,58 @@ class _Finder:
         self.effects = effects
         self.origins = origins
         self.kernels = kernels
-        self.producer = {n: c.index for c in self.calls for n in c.outputs}
-        # The values that each value is computed from, itself included, as bits.
-        self.sources = {n: 1 << n for n in range(len(program.shapes))}
-        self.uses = dict.fromkeys(self.sources, 0)
-        for call, effect in zip(self.calls, effects, strict=True):
-            before = 0
-            for number in effect.inputs:
-                before |= self.sources[number]
-                self.uses[number] += 1
-            for number in call.outputs:
-                self.sources[number] |= before
-        for output in keras.tree.flatten(program.outputs):
-            if isinstance(output, Value):
-                self.uses[output.id] += 1
+        self.ancestry = Ancestry(program, effects)
 
-    def blocks(self) -> Iterator[Block]:
-        for call, effect in zip(self.calls, self.effects, strict=True):
-            if effect.kind is Kind.SUM and is_addition(call.layer):
-                block = self._block(call)
-                if block is not None:
-                    yield block
+    def blocks(self) -> list[Block]:
+        found: list[Block] = []
+        within: set[int] = set()
+        for call, effect in zip(
+            reversed(self.calls), reversed(self.effects), strict=True
+        ):
+            is_sum = effect.kind is Kind.SUM and is_addition(call.layer)
+            if not is_sum or call.index in within:
+                continue
+            # One plus after the other may be one sum, or sums one after the other.
+            terms, sums = self._terms(call)
+            block = self._block(call, terms)
+            if block is not None:
+                within |= sums
+            elif sums:
+                block = self._block(call, list(effect.inputs))
+            if block is not None:
+                found.append(block)
+        return found[::-1]
 
-    def _block(self, call: Call) -> Block | None:
-        terms = list(self._terms(call))
-        common = self.sources[terms[0]]
-        for term in terms[1:]:
-            common &= self.sources[term]
-        if not common:
+    def _terms(self, call: Call) -> tuple[list[int], set[int]]:
+        """What is added up in the end, and the sums on the way there."""
+        terms: list[int] = []
+        sums: set[int] = set()
+        for number in self.effects[call.index].inputs:
+            index = self.ancestry.producer.get(number)
+            inner = None if index is None else self.calls[index]
+            if (
+                inner is not None
+                and self.ancestry.uses[number] == 1
+                and self.effects[inner.index].kind is Kind.SUM
+                and is_addition(inner.layer)
+                and not isinstance(inner.layer, ScaledSum)
+            ):
+                further, deeper = self._terms(inner)
+                terms += further
+                sums |= {inner.index, *deeper}
+            else:
+                terms.append(number)
+        return terms, sums
+
+    def _block(self, call: Call, terms: list[int]) -> Block | None:
+        fork = self.ancestry.fork(terms)
+        if fork is None:
             return None
-        fork = common.bit_length() - 1
-        paths = [self._path(fork, term) for term in terms]
-        if None in paths:
+        found = [self.ancestry.path(fork, term) for term in terms]
+        paths = [path for path in found if path is not None]
+        if len(paths) < len(terms):
             return None
-        shortcut, branches = self._sides(call, [path or frozenset() for path in paths])
+        shortcut, branches = self._sides(call, paths)
         if shortcut is None:
             return None
         scaled = isinstance(call.layer, ScaledSum)
@@ -116,42 +135,11 @@ class _Finder:
             call.index,
             fork,
             tuple(sorted(self._with_kernels(paths[shortcut]))),
-            tuple(paths[i] or frozenset() for i in branches),
+            tuple(paths[i] for i in branches),
             last,
             factor[0],
             call.layer.count if scaled else 1,
         )
-
-    def _terms(self, call: Call) -> Iterator[int]:
-        """What is added up, also where that is done by one plus after the other."""
-        for number in self.effects[call.index].inputs:
-            index = self.producer.get(number)
-            inner = None if index is None else self.calls[index]
-            if (
-                inner is not None
-                and self.uses[number] == 1
-                and self.effects[inner.index].kind is Kind.SUM
-                and is_addition(inner.layer)
-                and not isinstance(inner.layer, ScaledSum)
-            ):
-                yield from self._terms(inner)
-            else:
-                yield number
-
-    def _path(self, fork: int, term: int) -> frozenset[int] | None:
-        """The calls from a fork to a term, unless something else is added on the way.
-
-        What comes in by a kernel, such as what an attention looks at, is no harm.
-        """
-        inside = self.sources[term] & ~self.sources[fork]
-        values = [n for n in _bits(inside) if self.sources[n] >> fork & 1]
-        allowed = {fork, *values}
-        calls = frozenset(self.producer[n] for n in values)
-        for index in calls:
-            effect = self.effects[index]
-            if effect.kind is not Kind.KERNEL and not allowed.issuperset(effect.inputs):
-                return None
-        return calls
 
     def _sides(
         self, call: Call, paths: list[frozenset[int]]
@@ -171,17 +159,17 @@ class _Finder:
             return None, []
         return first[2], [i for i in order if i != first[2]]
 
-    def _with_kernels(self, path: frozenset[int] | None) -> list[int]:
-        return [i for i in path or () if self.effects[i].kind is Kind.KERNEL]
+    def _with_kernels(self, path: frozenset[int]) -> list[int]:
+        return [i for i in path if self.effects[i].kind is Kind.KERNEL]
 
     def _field(self, path: frozenset[int]) -> int:
         return sum(k.geometry.receptive_field for i in path for k in self.kernels[i])
 
     def _last(
-        self, number: int, path: frozenset[int] | None, factor: list[float]
+        self, number: int, path: frozenset[int], factor: list[float]
     ) -> Iterator[int]:
-        index = self.producer.get(number)
-        if index is None or index not in (path or ()):
+        index = self.ancestry.producer.get(number)
+        if index is None or index not in path:
             return
         effect = self.effects[index]
         if effect.kind is Kind.KERNEL:
@@ -195,10 +183,3 @@ class _Finder:
             before = factors_of(effect, self.origins, self.program)
         for inner in before:
             yield from self._last(inner, path, factor)
-
-
-def _bits(number: int) -> Iterator[int]:
-    while number:
-        low = number & -number
-        yield low.bit_length() - 1
-        number ^= low

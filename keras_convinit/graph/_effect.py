@@ -1,5 +1,6 @@
 """What a call does to a signal, as far as initialisation is concerned."""
 
+import collections
 import dataclasses
 import enum
 from typing import Any
@@ -69,6 +70,22 @@ _PASSING = (
     keras.layers.Rescaling,
 )
 
+# Operations of a graph, by the names of their classes.
+_PASSING_OPERATIONS = {
+    "cast",
+    "copy",
+    "flip",
+    "getitem",
+    "moveaxis",
+    "pad",
+    "reshape",
+    "roll",
+    "rot90",
+    "stopgradient",
+    "swapaxes",
+    "transpose",
+}
+
 
 def effect_of(call: Call, program: Trace, has_kernels: bool) -> Effect:
     """What a call does to a signal.
@@ -101,9 +118,41 @@ def effect_of(call: Call, program: Trace, has_kernels: bool) -> Effect:
             Kind.PASS if activation is None else Kind.ACTIVATION, inputs, activation
         )
     same_shape = program.shapes[inputs[0]] == program.shapes[call.outputs[0]]
-    if isinstance(layer, (*_PASSING, Cast)) or not same_shape:
+    passes = isinstance(layer, (*_PASSING, Cast)) or _name(layer) in _PASSING_OPERATIONS
+    if passes or not same_shape:
         return Effect(Kind.PASS, inputs)
     return _tried(call, inputs)
+
+
+def with_self_gates(program: Trace, effects: list[Effect]) -> list[Effect]:
+    """Has x * sigmoid(x), in two calls, be the one activation that it is.
+
+    Args:
+        program: The program.
+        effects: What each of its calls does by itself.
+
+    Returns:
+        The effects, changed where it is so.
+    """
+    effects = list(effects)
+    producer = {n: c.index for c in program.calls for n in c.outputs}
+    uses = collections.Counter(n for effect in effects for n in effect.inputs)
+    for index, effect in enumerate(effects):
+        if effect.kind is not Kind.PRODUCT or len(effect.inputs) != 2:
+            continue
+        for signal, gate in (effect.inputs, effect.inputs[::-1]):
+            inner = producer.get(gate)
+            if (
+                inner is not None
+                and effects[inner].kind is Kind.ACTIVATION
+                and effects[inner].activation is keras.activations.sigmoid
+                and effects[inner].inputs == (signal,)
+                and uses[gate] == 1
+            ):
+                activation = keras.activations.silu
+                effects[index] = Effect(Kind.ACTIVATION, (signal,), activation)
+                effects[inner] = Effect(Kind.SOURCE, ())
+    return effects
 
 
 def is_addition(layer: Any) -> bool:

@@ -146,14 +146,14 @@ def fates(
     """
     uses: dict[int, list[Fate]] = {number: [Fate(leaves=True)] for number in outputs}
     for call, effect in zip(reversed(program.calls), reversed(effects), strict=True):
-        after = together([f for n in call.outputs for f in uses.get(n, [])])
+        after = together([f for n in call.outputs for f in reversed(uses.get(n, []))])
         factors = effect.inputs
         if effect.kind is Kind.PRODUCT:
             factors = factors_of(effect, origin, program)
         for number in effect.inputs:
             fate = _before(effect, after, number in factors)
             uses.setdefault(number, []).append(fate)
-    return {number: together(found) for number, found in uses.items()}
+    return {number: together(found[::-1]) for number, found in uses.items()}
 
 
 def _before(effect: Effect, after: Fate, is_signal: bool) -> Fate:

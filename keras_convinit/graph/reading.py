@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_convinit.graph._effect import Effect, effect_of
+from keras_convinit.graph._effect import Effect, effect_of, with_self_gates
 from keras_convinit.graph._merge import merged
 from keras_convinit.graph._roles import Role, roles_of
 from keras_convinit.graph._template import Templates
@@ -51,10 +51,13 @@ def read(model: Any, data: Any = None) -> Graph:
     program = trace_with(model, data, templates.open)
     unread: dict[int, Unread] = {}
     kernels = [_kernels(call, unread) for call in program.calls]
-    effects = [
-        _effect(call, program, found, unread)
-        for call, found in zip(program.calls, kernels, strict=True)
-    ]
+    effects = with_self_gates(
+        program,
+        [
+            _effect(call, program, found, unread)
+            for call, found in zip(program.calls, kernels, strict=True)
+        ],
+    )
     roles, stages = roles_of(program, effects, kernels)
     found = [
         _sites(call, kernels[call.index], role, templates)
@@ -67,7 +70,12 @@ def read(model: Any, data: Any = None) -> Graph:
         for conflict in _disagreements(call.path, role)
     ]
     sites, conflicts = merged([site for sites in found for site in sites])
-    return Graph(sites, stages, (*doubts, *conflicts), tuple(unread.values()))
+    return Graph(
+        sites,
+        stages,
+        (*doubts, *conflicts),
+        (*unread.values(), *_never_called(model, program, sites)),
+    )
 
 
 def _kernels(call: Call, unread: dict[int, Unread]) -> tuple[Kernel, ...]:
@@ -119,6 +127,17 @@ def _sites(
             normalized=part.ends and part.following is None and role.fate.normalized,
             classifier=part.ends and leaves,
         )
+
+
+def _never_called(
+    model: Any, program: Trace, sites: tuple[Site, ...]
+) -> Iterator[Unread]:
+    owners = [*(site.layer for site in sites), *(call.layer for call in program.calls)]
+    known = {id(v) for owner in owners for v in getattr(owner, "variables", ())}
+    for variable in model.trainable_variables:
+        if len(variable.shape) > 1 and id(variable) not in known:
+            reason = f"{variable.path} is a variable of no layer that is called"
+            yield Unread(model, "", reason)
 
 
 def _disagreements(path: str, role: Role) -> Iterator[Conflict]:

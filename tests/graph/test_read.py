@@ -1,0 +1,188 @@
+"""Every kernel once, with what it is asked for."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_convinit import kernels_of
+from keras_convinit.graph import activation_name, read
+from keras_convinit.layers import WeightNorm, WeightNormConv2D
+
+L = keras.layers
+
+
+def functional(build, *shape, dtype=None):
+    inputs = keras.Input(shape, dtype=dtype)
+    return keras.Model(inputs, build(inputs))
+
+
+def names(graph):
+    return [f"{site.path}:{site.kernel.name}" for site in graph.sites]
+
+
+def test_every_kernel_of_every_model_is_read_once(model):
+    graph = read(model)
+    found = [id(site.kernel.variable) for site in graph.sites]
+    assert len(set(found)) == len(found)
+    assert set(found) == {id(kernel.variable) for kernel in kernels_of(model)}
+    assert not graph.unread
+
+
+def test_a_separable_convolution_is_two_kernels():
+    model = functional(
+        lambda x: L.SeparableConv2D(3, 3, name="b", activation="relu")(L.ReLU()(x)),
+        8,
+        8,
+        2,
+    )
+    depthwise, pointwise = read(model).sites
+    assert activation_name(depthwise.preceding) == "relu"
+    assert depthwise.following is pointwise.preceding is None
+    assert activation_name(pointwise.following) == "relu"
+    assert pointwise.classifier and not depthwise.classifier
+
+
+def test_attention_is_three_readers_and_a_writer():
+    model = functional(
+        lambda x: L.MultiHeadAttention(2, 3, name="m")(
+            L.LayerNormalization()(x), value=ops.relu(x)
+        ),
+        5,
+        4,
+    )
+    query, key, value, output = (site for site in read(model).sites)
+    assert all(site.preceded_by_normalization is False for site in (output,))
+    assert not query.classifier and output.classifier
+    assert output.preceding is None and key.following is None
+    assert value.path == "m"
+
+
+@pytest.mark.parametrize("make", [L.LSTM, L.GRU, L.SimpleRNN])
+def test_recurrent_layers(make):
+    model = functional(lambda x: make(3, name="r")(ops.relu(x)), 5, 4)
+    kernel, recurrent = read(model).sites
+    around = [activation_name(s) for s in (kernel.preceding, kernel.following)]
+    assert around == ["relu", "tanh"]
+    assert activation_name(recurrent.preceding) == "tanh"
+    assert not recurrent.first
+
+
+def test_both_ways():
+    model = functional(lambda x: L.Bidirectional(L.LSTM(3), name="b")(x), 5, 4)
+    assert [site.first for site in read(model).sites] == [True, False, True, False]
+
+
+def test_a_model_over_time_is_opened():
+    inner = keras.Sequential(
+        [
+            L.Conv2D(2, 3, activation="relu", name="a"),
+            L.Flatten(),
+            L.Dense(3, name="b"),
+        ],
+        name="inner",
+    )
+    model = functional(lambda x: L.TimeDistributed(inner, name="time")(x), 5, 6, 6, 2)
+    first, second = read(model).sites
+    assert (first.path, second.path) == ("time/inner/a", "time/inner/b")
+    assert first.first and activation_name(second.preceding) == "relu"
+    assert second.classifier
+
+
+def test_weight_normalised_layers():
+    model = keras.Sequential(
+        [
+            keras.Input((6, 6, 2)),
+            WeightNormConv2D(3, 3, activation="relu", name="a"),
+            L.Flatten(),
+            WeightNorm(L.Dense(2, activation="tanh"), name="b"),
+        ]
+    )
+    first, second = read(model).sites
+    assert first.kernel.variable is model.layers[0].weight_norm_direction
+    assert second.kernel.variable is model.layers[2].weight_norm_direction
+    assert activation_name(second.preceding) == "relu"
+    assert activation_name(second.following) == "tanh"
+
+
+def test_a_shared_layer_is_asked_for_several_things():
+    shared = L.Dense(4, name="shared")
+    model = functional(lambda x: shared(ops.relu(shared(x))), 4)
+    graph = read(model)
+    (site,) = graph.sites
+    assert site.first and not site.classifier
+    conflicts = {c.name: c.values for c in graph.conflicts}
+    assert set(conflicts) == {"preceding", "following", "first", "classifier"}
+    assert [activation_name(a) for a in conflicts["preceding"]] == ["linear", "relu"]
+
+
+def test_a_shared_layer_may_be_asked_for_one_thing():
+    shared = L.Dense(4, activation="relu", name="shared")
+    model = functional(
+        lambda x: L.Dense(2, name="last")(L.Concatenate()([shared(x), shared(x * 2)])),
+        4,
+    )
+    graph = read(model)
+    assert names(graph) == ["shared:kernel", "last:kernel"]
+    assert not graph.conflicts
+
+
+def test_a_layer_that_is_not_known_is_reported():
+    class Unknown(L.Layer):
+        def build(self, shape):
+            self.matrix = self.add_weight(shape=(shape[-1], 3), name="matrix")
+
+        def call(self, x):
+            return ops.matmul(x, self.matrix)
+
+    model = functional(
+        lambda x: L.Dense(2, name="b")(Unknown(name="a")(L.ReLU()(x))), 4
+    )
+    graph = read(model)
+    assert names(graph) == ["b:kernel"]
+    (unread,) = graph.unread
+    assert unread.path == "a" and "kernels_of.register" in unread.reason
+    # It is a kernel to its neighbours all the same.
+    assert graph.sites[0].preceding is None and not graph.sites[0].first
+
+
+def test_what_is_assumed_is_reported():
+    class Half(L.Layer):
+        def call(self, x):
+            return x - ops.mean(x, axis=-1, keepdims=True)
+
+    model = functional(lambda x: L.Dense(2, name="b")(Half(name="half")(x)), 4)
+    (unread,) = read(model).unread
+    assert unread.path == "half" and "taken to be linear" in unread.reason
+
+
+def test_a_variable_that_no_layer_holds_is_reported():
+    class Mine(keras.Model):
+        def __init__(self):
+            super().__init__(name="mine")
+            self.dense = L.Dense(3, activation="relu", name="dense")
+            self.unused = L.Dense(3, name="unused")
+            self.unused.build((None, 3))
+
+        def build(self, shape):
+            self.own = self.add_weight(shape=(3, 2), name="own")
+
+        def call(self, x):
+            return self.dense(x)
+
+    model = Mine()
+    graph = read(model, np.ones((2, 3), "float32"))
+    assert names(graph) == ["dense:kernel"]
+    assert sorted(entry.reason.split(" ")[0] for entry in graph.unread) == sorted(
+        variable.path for variable in (model.own, model.unused.kernel)
+    )
+
+
+def test_no_kernels():
+    graph = read(functional(lambda x: L.ReLU()(x), 4))
+    assert graph.sites == graph.stages == graph.conflicts == graph.unread == ()
+
+
+def test_what_is_not_built_is_refused():
+    with pytest.raises(ValueError, match="must be built"):
+        read(keras.Sequential([L.Dense(2)]))

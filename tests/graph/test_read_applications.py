@@ -2,6 +2,7 @@
 
 import keras
 import pytest
+from keras import ops
 
 from keras_convinit.graph import activation_name, read
 
@@ -42,6 +43,15 @@ FIRST = {
     "EfficientNetB0": "stem_conv",
     "ConvNeXtTiny": "convnext_tiny_stem/convnext_tiny_stem_conv",
 }
+
+
+@pytest.fixture(autouse=True)
+def _zeros(monkeypatch):
+    # Nothing here is about values, and drawing them takes most of the time.
+    for cls in (keras.initializers.VarianceScaling, keras.initializers.TruncatedNormal):
+        monkeypatch.setattr(
+            cls, "__call__", lambda self, shape, dtype=None: ops.zeros(shape, dtype)
+        )
 
 
 @pytest.mark.parametrize("name", list(NETWORKS))

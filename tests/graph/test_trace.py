@@ -131,13 +131,6 @@ def test_a_call_can_be_changed(models, batch, arrays):
     np.testing.assert_allclose(arrays(changed), arrays(model(x)) + 1, rtol=1e-6)
 
 
-def test_a_model_without_layers_is_an_empty_program():
-    inputs = keras.Input((3,))
-    program = trace(keras.Model(inputs, inputs))
-    assert program.calls == ()
-    np.testing.assert_array_equal(program.run(np.ones((1, 3))), np.ones((1, 3)))
-
-
 def test_the_number_of_inputs_is_checked(models):
     with pytest.raises(ValueError, match=r"must be 2 tensors.*which are 1"):
         trace(models["several_ends"]()).run(np.ones((1, 4)))

@@ -4,6 +4,8 @@
 each kernel.
 """
 
+from keras_convinit.graph._activation import canonical as canonical_activation
+from keras_convinit.graph._activation import fused as fused_activation
 from keras_convinit.graph._activation import name_of as activation_name
 from keras_convinit.graph.composites import ScaledSum, open_up
 from keras_convinit.graph.program import Call, Trace, Value
@@ -21,6 +23,8 @@ __all__ = [
     "Unread",
     "Value",
     "activation_name",
+    "canonical_activation",
+    "fused_activation",
     "open_up",
     "read",
     "trace",

@@ -41,6 +41,10 @@ def canonical(activation: Any) -> Any:
     Returns:
         None for the linear one; a function of Keras where it is one; else what was
         given.
+
+    Example:
+        >>> canonical_activation(keras.layers.ReLU()) is keras.activations.relu
+        True
     """
     if isinstance(activation, keras.layers.Activation):
         return canonical(activation.activation)
@@ -78,7 +82,18 @@ def _key(activation: Any) -> Any:
 
 
 def name_of(activation: Any) -> str:
-    """A name to print."""
+    """A name to print for an activation as a `Site` has it.
+
+    Args:
+        activation: None, a function, a layer or an operation.
+
+    Returns:
+        The name.
+
+    Example:
+        >>> activation_name(keras.activations.relu), activation_name(None)
+        ('relu', 'linear')
+    """
     if activation is None:
         return "linear"
     if isinstance(activation, keras.Operation):
@@ -87,7 +102,18 @@ def name_of(activation: Any) -> str:
 
 
 def fused(layer: Any) -> Any:
-    """The activation that a layer applies to its own outputs, in canonical form."""
+    """The activation that a layer applies to its own outputs.
+
+    Args:
+        layer: A layer.
+
+    Returns:
+        What `canonical_activation` gives for it.
+
+    Example:
+        >>> fused_activation(keras.layers.Dense(2, activation="relu")).__name__
+        'relu'
+    """
     if isinstance(layer, keras.layers.Wrapper) and not hasattr(layer, "activation"):
         return fused(layer.layer)
     if type(layer) is keras.layers.RNN:

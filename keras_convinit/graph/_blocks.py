@@ -3,10 +3,8 @@
 import dataclasses
 from collections.abc import Iterator
 
-import keras
-
 from keras_convinit.graph._ancestry import Ancestry
-from keras_convinit.graph._effect import Effect, Kind, is_addition
+from keras_convinit.graph._effect import Effect, Kind, constant_factor, is_addition
 from keras_convinit.graph._flow import Origin, factors_of
 from keras_convinit.graph.composites import ScaledSum
 from keras_convinit.graph.program import Call, Trace
@@ -175,9 +173,7 @@ class _Finder:
         if effect.kind is Kind.KERNEL:
             yield index
             return
-        layer = self.calls[index].layer
-        if isinstance(layer, keras.layers.Rescaling):
-            factor[0] *= layer.scale
+        factor[0] *= constant_factor(self.calls[index])
         before = effect.inputs
         if effect.kind is Kind.PRODUCT:
             before = factors_of(effect, self.origins, self.program)

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import enum
+import numbers
 from typing import Any
 
 import keras
@@ -119,7 +120,9 @@ def effect_of(call: Call, program: Trace, has_kernels: bool) -> Effect:
         )
     same_shape = program.shapes[inputs[0]] == program.shapes[call.outputs[0]]
     passes = isinstance(layer, (*_PASSING, Cast)) or _name(layer) in _PASSING_OPERATIONS
-    if passes or not same_shape:
+    # With something that is no signal; with itself it would be a square.
+    scales = _name(layer) in ("add", "subtract", "multiply") and len(call.inputs) == 1
+    if passes or scales or not same_shape:
         return Effect(Kind.PASS, inputs)
     return _tried(call, inputs)
 
@@ -158,6 +161,17 @@ def with_self_gates(program: Trace, effects: list[Effect]) -> list[Effect]:
 def is_addition(layer: Any) -> bool:
     """Whether a layer or operation adds up its inputs."""
     return isinstance(layer, keras.layers.Add | ScaledSum) or _name(layer) == "add"
+
+
+def constant_factor(call: Call) -> float:
+    """The number that a call multiplies a signal by, if that is what it does."""
+    if isinstance(call.layer, keras.layers.Rescaling):
+        scale = call.layer.scale
+        return float(scale) if isinstance(scale, numbers.Real) else 1.0
+    if _name(call.layer) != "multiply":
+        return 1.0
+    constants = [x for x in call.arguments if isinstance(x, numbers.Real)]
+    return float(constants[0]) if constants else 1.0
 
 
 def _name(layer: Any) -> str:

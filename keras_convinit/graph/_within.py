@@ -60,17 +60,27 @@ def _attention(layer: Any, kernels: tuple[Kernel, ...]) -> tuple[Within, ...]:
 
 
 def _recurrent(layer: Any, kernels: tuple[Kernel, ...]) -> tuple[Within, ...]:
-    found = []
-    for kernel in kernels:
-        recurrent = kernel.name.endswith("recurrent_kernel")
-        state = fused(layer)
-        before = state if recurrent else None
-        found.append(Within(kernel, not recurrent, before, True, state))
+    cells = getattr(layer.cell, "cells", [layer.cell])
+    number = len(kernels) // len(cells)
+    found: list[Within] = []
+    before, begins = None, True
+    for index, cell in enumerate(cells):
+        state, ends = fused(cell), cell is cells[-1]
+        for kernel in kernels[index * number : (index + 1) * number]:
+            if kernel.name.endswith("recurrent_kernel"):
+                found.append(Within(kernel, False, state, ends, state))
+            else:
+                found.append(Within(kernel, begins, before, ends, state))
+        before, begins = state, False
     return tuple(found)
 
 
 def _bidirectional(layer: Any, kernels: tuple[Kernel, ...]) -> tuple[Within, ...]:
-    return _recurrent(layer.forward_layer, kernels)
+    half = len(kernels) // 2
+    return (
+        *within(layer.forward_layer, kernels[:half]),
+        *within(layer.backward_layer, kernels[half:]),
+    )
 
 
 within.register(keras.layers.SeparableConv1D, _separable)

@@ -39,9 +39,11 @@ def open_up(layer: Any, apply: Apply, /, *arguments: Any, **keywords: Any) -> An
         which then stays whole.
 
     Example:
-        >>> layer = keras_convinit.layers.ScaledResidual(keras.layers.Dense(4), 2)
-        >>> inputs = keras.Input((4,))
-        >>> trace(keras.Model(inputs, layer(inputs)), open_composites=True).calls
+        >>> dense = keras.layers.Dense(4, name="dense")
+        >>> block = keras_convinit.layers.ScaledResidual(dense, 2, name="block")
+        >>> model = keras.Sequential([keras.Input((4,)), block])
+        >>> [call.path for call in trace(model, open_composites=True).calls]
+        ['block/dense', 'block/scaled_sum']
     """
     return NotImplemented
 
@@ -76,6 +78,10 @@ class ScaledSum(keras.Operation):
         factor: What the branch is multiplied by.
         dtype: The dtype of the sum.
         count: How many blocks in a row this one stands for.
+
+    Example:
+        >>> float(ScaledSum(0.5, "float32")(np.ones(1), np.ones(1))[0])
+        1.5
     """
 
     def __init__(self, factor: float, dtype: str, count: int = 1) -> None:

@@ -18,6 +18,10 @@ class Value:
 
     Args:
         id: Its number: an index into `Trace.shapes` and `Trace.dtypes`.
+
+    Example:
+        >>> trace(keras.Sequential([keras.Input((4,)), keras.layers.ReLU()])).inputs
+        Value(id=0)
     """
 
     id: int
@@ -40,6 +44,12 @@ class Call:
         outputs: The numbers of the values that it gives.
         fixed_training: Whether `training` among the keywords holds whatever the model
             is told.
+
+    Example:
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.ReLU(name="a")])
+        >>> (call,) = trace(model).calls
+        >>> call.path, call.arguments, call.outputs
+        ('a', (Value(id=0),), (1,))
     """
 
     index: int
@@ -99,6 +109,7 @@ class Trace:
             ValueError: There are more or fewer inputs than the model takes.
         """
         values = self._bound(inputs)
+        unread = self._unread_after()
         for step in self.calls:
             arguments, keywords = keras.tree.map_structure(
                 lambda x: values[x.id] if isinstance(x, Value) else x,
@@ -112,9 +123,24 @@ class Trace:
             else:
                 outputs = call(step, *arguments, **keywords)
             values.update(zip(step.outputs, keras.tree.flatten(outputs), strict=True))
+            del arguments, keywords, outputs
+            for number in unread[step.index]:
+                # So that its memory can be taken again.
+                del values[number]
         return keras.tree.map_structure(
             lambda x: values[x.id] if isinstance(x, Value) else x, self.outputs
         )
+
+    def _unread_after(self) -> dict[int, list[int]]:
+        """For each call, the values that nobody asks for once it is done."""
+        last = {n: c.index for c in self.calls for n in (*c.outputs, *c.inputs)}
+        for value in keras.tree.flatten(self.outputs):
+            if isinstance(value, Value):
+                last.pop(value.id, None)
+        unread: dict[int, list[int]] = {call.index: [] for call in self.calls}
+        for number, index in last.items():
+            unread[index].append(number)
+        return unread
 
     def _bound(self, inputs: Any) -> dict[int, Any]:
         wanted, given = keras.tree.flatten(self.inputs), keras.tree.flatten(inputs)

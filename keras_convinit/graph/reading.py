@@ -39,13 +39,13 @@ def read(model: Any, data: Any = None) -> Graph:
         >>> model = keras.Sequential(
         ...     [
         ...         keras.Input((8, 8, 3)),
-        ...         keras.layers.Conv2D(4, 3, activation="relu"),
+        ...         keras.layers.Conv2D(4, 3, activation="relu", name="conv"),
         ...         keras.layers.Flatten(),
-        ...         keras.layers.Dense(2),
+        ...         keras.layers.Dense(2, name="dense"),
         ...     ]
         ... )
         >>> [(site.path, site.classifier) for site in read(model).sites]
-        [('conv2d', False), ('dense', True)]
+        [('conv', False), ('dense', True)]
     """
     templates = Templates()
     program = trace_with(model, data, templates.open)
@@ -80,7 +80,9 @@ def read(model: Any, data: Any = None) -> Graph:
 
 def _kernels(call: Call, unread: dict[int, Unread]) -> tuple[Kernel, ...]:
     layer = call.layer
-    if not isinstance(layer, keras.layers.Layer):
+    is_layer = isinstance(layer, keras.layers.Layer)
+    # A part that `open_up` adds, such as a sum, has not been built.
+    if not is_layer or not (layer.built or layer.variables):
         return ()
     try:
         return kernels_of(layer)

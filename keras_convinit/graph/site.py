@@ -33,6 +33,13 @@ class Site:
         stage: The number of the stage of its residual block; None outside of any.
         block: The place of the block in the stage, from 0; of a stack's first block.
         blocks: B, the number of blocks in the stage; None outside of any.
+
+    Example:
+        >>> x = keras.Input((4,))
+        >>> model = keras.Model(x, x + keras.layers.Dense(4)(x))
+        >>> (site,) = read(model).sites
+        >>> site.first, site.last_in_branch, site.blocks
+        (True, True, 1)
     """
 
     layer: Any
@@ -62,6 +69,13 @@ class Conflict:
         name: The name of the attribute of `Site`.
         values: The answers.
         reason: Where they come from.
+
+    Example:
+        >>> layer = keras.layers.Dense(4, name="shared")
+        >>> x = keras.Input((4,))
+        >>> twice = keras.Model(x, layer(layer(x)))
+        >>> [conflict.name for conflict in read(twice).conflicts]
+        ['first', 'classifier']
     """
 
     path: str
@@ -78,6 +92,12 @@ class Unread:
         layer: The layer.
         path: The path of its first call.
         reason: What is the matter, and what was assumed.
+
+    Example:
+        >>> centre = keras.layers.Lambda(lambda x: x - keras.ops.mean(x), name="centre")
+        >>> model = keras.Sequential([keras.Input((4,)), centre])
+        >>> [entry.reason for entry in read(model).unread]
+        ['Lambda is not elementwise, and is taken to be linear']
     """
 
     layer: Any
@@ -94,6 +114,10 @@ class Graph:
         stages: B, the number of residual blocks, of each stage.
         conflicts: Kernels that are asked for different things.
         unread: Layers that could not be read for certain.
+
+    Example:
+        >>> read(keras.applications.ResNet50(weights=None)).stages
+        (3, 4, 6, 3)
     """
 
     sites: tuple[Site, ...]

@@ -43,7 +43,8 @@ def trace(model: Any, data: Any = None, *, open_composites: bool = False) -> Tra
             what cannot be seen.
 
     Example:
-        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> dense = keras.layers.Dense(2, name="dense")
+        >>> model = keras.Sequential([keras.Input((4,)), dense])
         >>> [call.path for call in trace(model).calls]
         ['dense']
     """

@@ -57,12 +57,7 @@ class Task:
 
 
 class AbstractScheme(abc.ABC):
-    """A way to initialise a model that is built.
-
-    Example:
-        >>> isinstance(keras_convinit.schemes.Auto(), AbstractScheme)
-        True
-    """
+    """A way to initialise a model that is built."""
 
     @abc.abstractmethod
     def apply(self, task: Task) -> InitializationReport:

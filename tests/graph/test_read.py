@@ -6,8 +6,8 @@ import pytest
 from keras import ops
 
 from keras_convinit import kernels_of
-from keras_convinit.graph import activation_name, read
-from keras_convinit.layers import WeightNorm, WeightNormConv2D
+from keras_convinit.graph import activation_name, open_up, read
+from keras_convinit.layers import WeightNorm, WeightNormConv2D, WeightNormDense
 
 L = keras.layers
 
@@ -73,6 +73,21 @@ def test_both_ways():
     assert [site.first for site in read(model).sites] == [True, False, True, False]
 
 
+def test_cells_on_top_of_each_other():
+    cells = [L.LSTMCell(3), L.GRUCell(2, activation="relu")]
+    model = functional(lambda x: L.RNN(cells, name="r")(x), 5, 4)
+    found = [
+        (s.first, activation_name(s.preceding), activation_name(s.following))
+        for s in read(model).sites
+    ]
+    assert found == [
+        (True, "linear", "tanh"),
+        (False, "tanh", "tanh"),
+        (False, "tanh", "relu"),
+        (False, "relu", "relu"),
+    ]
+
+
 def test_a_model_over_time_is_opened():
     inner = keras.Sequential(
         [
@@ -125,6 +140,50 @@ def test_a_shared_layer_may_be_asked_for_one_thing():
     graph = read(model)
     assert names(graph) == ["shared:kernel", "last:kernel"]
     assert not graph.conflicts
+
+
+def test_a_composite_layer_of_somebody_elses_is_opened():
+    class Block(L.Layer):
+        def __init__(self):
+            super().__init__(name="block")
+            self.inner = L.Dense(4, name="inner")
+
+        def build(self, shape):
+            self.inner.build(shape)
+
+        def call(self, x):
+            return x + self.inner(x)
+
+    @open_up.register
+    def _(layer: Block, apply, inputs):
+        return apply(L.Add(name="sum"), [inputs, apply(layer.inner, inputs)])
+
+    graph = read(functional(lambda x: Block()(x), 4))
+    assert names(graph) == ["block/inner:kernel"]
+    assert graph.stages == (1,) and not graph.unread
+
+
+def test_a_model_with_a_call_of_its_own():
+    class Mine(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.first = WeightNormDense(4, name="first")
+            self.rest = [L.Dense(4, name=f"dense_{i}") for i in range(2)]
+
+        def call(self, x):
+            x = self.first(x)
+            for layer in self.rest:
+                x = x + layer(ops.relu(x))
+            return x
+
+    graph = read(Mine(), np.ones((2, 3), "float32"))
+    assert names(graph) == [
+        "first:weight_norm_direction",
+        "dense_0:kernel",
+        "dense_1:kernel",
+    ]
+    assert graph.stages == (2,) and not graph.unread
+    assert [activation_name(s.preceding) for s in graph.sites[1:]] == ["relu", "relu"]
 
 
 def test_a_layer_that_is_not_known_is_reported():

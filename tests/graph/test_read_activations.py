@@ -41,7 +41,7 @@ BETWEEN = {
     "dropout": lambda: [L.Dropout(0.1), L.SpatialDropout2D(0.1), L.GaussianNoise(0.1)],
     "padding": lambda: [L.ZeroPadding2D(1), L.Cropping2D(1)],
     "shape": lambda: [L.Reshape((4, 16, 16)), L.Permute((2, 3, 1))],
-    "scale": lambda: [L.Rescaling(0.5), lambda x: x * 2.0, lambda x: x + 1.0],
+    "scale": lambda: [L.Rescaling(0.5), lambda x: x * 2.0, lambda x: x + ops.ones(4)],
     "operations": lambda: [
         lambda x: x[:, ::2],
         lambda x: ops.transpose(x, (0, 2, 1, 3)),
@@ -91,6 +91,7 @@ ACTIVATIONS = {
     "function": (lambda: keras.activations.relu, "relu"),
     "operation": (lambda: ops.tanh, "tanh"),
     "with an argument": (lambda: lambda x: ops.leaky_relu(x, 0.3), "LeakyRelu"),
+    "square": (lambda: lambda x: x * x, "Multiply"),
     "written out": (lambda: lambda x: x * ops.sigmoid(x), "silu"),
     "unknown operation": (lambda: ops.arctan, "Arctan"),
     "lambda": (lambda: L.Lambda(lambda x: ops.maximum(x, 0)), "Lambda"),
@@ -105,7 +106,7 @@ def test_every_way_to_write_an_activation(name):
         assert around(graph, "first")[2] == expected
     assert around(graph, "last")[0] == expected
     assert not graph.unread and not graph.conflicts
-    assert forward_scale(graph.sites[-1].preceding) > 1
+    assert forward_scale(graph.sites[-1].preceding) > 0
 
 
 def test_the_slope_of_an_operation_is_kept():

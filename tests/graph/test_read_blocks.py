@@ -182,8 +182,10 @@ def test_attention_to_something_else_is_a_branch():
 
 
 def test_a_factor_on_a_branch_is_seen():
-    graph = graph_of(lambda x: x + L.Rescaling(0.25)(dense()(x)))
-    assert graph.sites[0].branch_factor == 0.25
+    for scaled in (L.Rescaling(0.25), lambda x: x * 0.25, lambda x: 0.25 * x):
+        graph = graph_of(lambda x, scaled=scaled: x + scaled(dense()(x)))
+        assert graph.sites[0].branch_factor == 0.25
+    assert graph_of(lambda x: 0.25 * x + dense()(x)).sites[0].branch_factor == 1
 
 
 def branch():

@@ -113,7 +113,7 @@ def _input_like(model: Any, x: Any) -> Any:
     dtype = keras.backend.standardize_dtype(x.dtype)
     if keras.backend.is_float_dtype(dtype) and model.autocast:
         dtype = model.input_dtype
-    return keras.Input(batch_shape=(None, *x.shape[1:]), dtype=dtype, name=None)
+    return keras.Input(batch_shape=(None, *x.shape[1:]), dtype=dtype, name="data")
 
 
 def _stay_whole(*_: Any, **__: Any) -> Any:

@@ -57,7 +57,12 @@ class Task:
 
 
 class AbstractScheme(abc.ABC):
-    """A way to initialise a model that is built."""
+    """A way to initialise a model that is built.
+
+    Example:
+        >>> isinstance(keras_convinit.schemes.Auto(), AbstractScheme)
+        True
+    """
 
     @abc.abstractmethod
     def apply(self, task: Task) -> InitializationReport:

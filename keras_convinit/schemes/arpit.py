@@ -109,9 +109,12 @@ class Arpit(AbstractGains):
             gain like all others; or a Keras initializer, such as PyTorch's
             `VarianceScaling(1 / 3, distribution="uniform")` that the paper's code has.
 
+    Example:
+        >>> report = initialize(model, Arpit(mode="backward"), seed=0)
+
     Reference:
         Arpit, Campos, Bengio 2019, *How to Initialize your Network? Robust
-        Initialization for WeightNorm & ResNets*, section 4.
+        Initialization for WeightNorm & ResNets*, theorems 1, 2 and 7.
     """
 
 
@@ -125,9 +128,12 @@ class Hanin(AbstractGains):
         mode: `"forward"` or `"backward"`.
         classifier: As of `Arpit`.
 
+    Example:
+        >>> report = initialize(model, Hanin(), seed=0)
+
     Reference:
         Hanin and Rolnick 2018, *How to Start Training: The Effect of Initialization
-        and Architecture*; for stages as in the code of Arpit et al. 2019.
+        and Architecture*; for stages as in the code of Arpit, Campos, Bengio 2019.
     """
 
     def gain_rule(self, site: Site) -> Rule:
@@ -150,6 +156,9 @@ class KernelGain(AbstractGains):
     Args:
         direction: Keras initializer of v.
         classifier: None for v's initializer like all others, or a Keras initializer.
+
+    Example:
+        >>> report = initialize(model, KernelGain("orthogonal"), seed=0)
     """
 
     def __init__(self, direction: Any = "he_normal", classifier: Any = None) -> None:

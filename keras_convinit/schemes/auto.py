@@ -37,8 +37,11 @@ class Auto(AbstractRules):
             others, or a Keras initializer.
         stride_aware: Whether fans count only what a strided window visits.
 
+    Example:
+        >>> report = initialize(model, Auto(gamma=0.4), seed=0)
+
     Reference:
-        Zhang et al. 2022, eq. 21, 22 and 41; Arpit et al. 2019, section 4.
+        Zhang et al. 2022, eq. 21, 22 and 41; Arpit et al. 2019, theorems 1 and 7.
     """  # noqa: E501
 
     def __init__(

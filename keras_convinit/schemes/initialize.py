@@ -1,6 +1,5 @@
 """The entrance: sets the variables of a model that is built."""
 
-import difflib
 from collections.abc import Callable
 from typing import Any
 
@@ -129,11 +128,10 @@ def resolved(scheme: Any, **arguments: Any) -> AbstractScheme:
     except ValueError:
         initializer = None
     if not isinstance(initializer, keras.initializers.Initializer):
-        names = ", ".join(difflib.get_close_matches(str(scheme), SCHEMES) or SCHEMES)
         raise ValueError(
             "`scheme` must be the name of a scheme, an object of "
             "`keras_convinit.schemes`, or a Keras initializer. Schemes: "
-            f"{names}. Received: scheme={scheme!r}"
+            f"{', '.join(SCHEMES)}. Received: scheme={scheme!r}"
         )
     return _made(
         str(scheme), lambda **given: KerasInitializer(initializer, **given), arguments

@@ -17,6 +17,12 @@ class KerasInitializer(AbstractRules):
     Args:
         initializer: As Keras takes it: a name, a dictionary or an object.
         stride_aware: Whether fans count only what a strided window visits.
+
+    Raises:
+        ValueError: `initializer` is not what is said here.
+
+    Example:
+        >>> report = initialize(model, KerasInitializer("he_normal"), seed=0)
     """
 
     def __init__(self, initializer: Any, stride_aware: bool = False) -> None:

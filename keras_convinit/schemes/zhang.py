@@ -57,6 +57,9 @@ class ZhangForward(AbstractRules):
         first: The same for the first layer, for which None is eq. 21 too.
         stride_aware: Whether fans count only what a strided window visits.
 
+    Example:
+        >>> report = initialize(model, ZhangForward(scale=1.5), seed=0)
+
     Reference:
         Zhang et al. 2022, *Necessary conditions for convergence of CNNs and
         initialization of convolution kernels*, eq. 21 and 22.
@@ -125,6 +128,9 @@ class ZhangBackward(AbstractRules):
         classifier: None for the preset's rule or eq. 21, `"same"` for the rule of all
             others, or a Keras initializer.
         stride_aware: Whether fans count only what a strided window visits.
+
+    Example:
+        >>> report = initialize(model, ZhangBackward(gamma="zhang2022/cifar10/vgg19"), seed=0)
 
     Reference:
         Zhang et al. 2022, *Necessary conditions for convergence of CNNs and

@@ -201,7 +201,8 @@ def _stacked(values: list[Any], kernel: Kernel) -> Any:
 def _std(variable: Any) -> float | None:
     if not keras.backend.is_float_dtype(variable.dtype):
         return None
-    return float(ops.std(ops.cast(ops.convert_to_tensor(variable), "float32")))
+    value = ops.cast(ops.convert_to_tensor(variable), "float32")
+    return float(ops.convert_to_numpy(ops.std(value)))
 
 
 def _effective_std(kernel: Kernel) -> float:
@@ -211,7 +212,7 @@ def _effective_std(kernel: Kernel) -> float:
         pairs = [(direction[i], gain[i]) for i in range(kernel.copies)]
     axes = kernel.geometry.output_axes
     squares = [ops.mean(ops.square(effective_kernel(v, g, axes))) for v, g in pairs]
-    return float(ops.sqrt(sum(squares) / len(squares)))
+    return float(ops.convert_to_numpy(ops.sqrt(sum(squares) / len(squares))))
 
 
 def _name(value: Any) -> str:

@@ -130,7 +130,8 @@ class ZhangBackward(AbstractRules):
         stride_aware: Whether fans count only what a strided window visits.
 
     Example:
-        >>> report = initialize(model, ZhangBackward(gamma="zhang2022/cifar10/vgg19"), seed=0)
+        >>> scheme = ZhangBackward(gamma="zhang2022/cifar10/vgg19")
+        >>> report = initialize(model, scheme, seed=0)
 
     Reference:
         Zhang et al. 2022, *Necessary conditions for convergence of CNNs and

@@ -1,6 +1,5 @@
 """What a call does to a signal, as far as initialisation is concerned."""
 
-import collections
 import dataclasses
 import enum
 import numbers
@@ -13,6 +12,7 @@ from keras_convinit.activations import elementwise
 from keras_convinit.graph._activation import LAYERS, OPERATIONS, canonical, fused
 from keras_convinit.graph.composites import Cast, ScaledSum
 from keras_convinit.graph.program import Call, Trace, Value
+from keras_convinit.layers._absorb import TRANSPARENT
 
 
 class Kind(enum.Enum):
@@ -58,19 +58,22 @@ _NORMALIZATIONS = tuple(
     if hasattr(keras.layers, name)
 )
 _PASSING = (
-    keras.layers.Identity,
-    keras.layers.ActivityRegularization,
-    keras.layers.Dropout,
+    *TRANSPARENT,
+    Cast,
     keras.layers.GaussianDropout,
     keras.layers.GaussianNoise,
-    keras.layers.SpatialDropout1D,
-    keras.layers.SpatialDropout2D,
-    keras.layers.SpatialDropout3D,
     keras.layers.Normalization,
-    keras.layers.Permute,
     keras.layers.Rescaling,
 )
-
+_JOINING = (
+    keras.layers.AdditiveAttention,
+    keras.layers.Attention,
+    keras.layers.Average,
+    keras.layers.Concatenate,
+    keras.layers.Dot,
+    keras.layers.Maximum,
+    keras.layers.Minimum,
+)
 # Operations of a graph, by the names of their classes.
 _PASSING_OPERATIONS = {
     "cast",
@@ -112,50 +115,19 @@ def effect_of(call: Call, program: Trace, has_kernels: bool) -> Effect:
     if isinstance(layer, _NORMALIZATIONS):
         return Effect(Kind.NORMALIZATION, inputs)
     if len(inputs) > 1:
-        return Effect(_of_several(layer), inputs)
+        return _of_several(layer, inputs)
     if isinstance(layer, LAYERS) or _name(layer) in OPERATIONS:
         activation = canonical(layer)
         return Effect(
             Kind.PASS if activation is None else Kind.ACTIVATION, inputs, activation
         )
     same_shape = program.shapes[inputs[0]] == program.shapes[call.outputs[0]]
-    passes = isinstance(layer, (*_PASSING, Cast)) or _name(layer) in _PASSING_OPERATIONS
+    passes = isinstance(layer, _PASSING) or _name(layer) in _PASSING_OPERATIONS
     # With something that is no signal; with itself it would be a square.
     scales = _name(layer) in ("add", "subtract", "multiply") and len(call.inputs) == 1
     if passes or scales or not same_shape:
         return Effect(Kind.PASS, inputs)
     return _tried(call, inputs)
-
-
-def with_self_gates(program: Trace, effects: list[Effect]) -> list[Effect]:
-    """Has x * sigmoid(x), in two calls, be the one activation that it is.
-
-    Args:
-        program: The program.
-        effects: What each of its calls does by itself.
-
-    Returns:
-        The effects, changed where it is so.
-    """
-    effects = list(effects)
-    producer = {n: c.index for c in program.calls for n in c.outputs}
-    uses = collections.Counter(n for effect in effects for n in effect.inputs)
-    for index, effect in enumerate(effects):
-        if effect.kind is not Kind.PRODUCT or len(effect.inputs) != 2:
-            continue
-        for signal, gate in (effect.inputs, effect.inputs[::-1]):
-            inner = producer.get(gate)
-            if (
-                inner is not None
-                and effects[inner].kind is Kind.ACTIVATION
-                and effects[inner].activation is keras.activations.sigmoid
-                and effects[inner].inputs == (signal,)
-                and uses[gate] == 1
-            ):
-                activation = keras.activations.silu
-                effects[index] = Effect(Kind.ACTIVATION, (signal,), activation)
-                effects[inner] = Effect(Kind.SOURCE, ())
-    return effects
 
 
 def is_addition(layer: Any) -> bool:
@@ -179,12 +151,16 @@ def _name(layer: Any) -> str:
     return "" if is_layer else type(layer).__name__.lower()
 
 
-def _of_several(layer: Any) -> Kind:
-    if is_addition(layer) or isinstance(layer, keras.layers.Subtract):
-        return Kind.SUM
+def _of_several(layer: Any, inputs: tuple[int, ...]) -> Effect:
+    subtracts = isinstance(layer, keras.layers.Subtract) or _name(layer) == "subtract"
+    if is_addition(layer) or subtracts:
+        return Effect(Kind.SUM, inputs)
     if isinstance(layer, keras.layers.Multiply) or _name(layer) == "multiply":
-        return Kind.PRODUCT
-    return Kind.SUM if _name(layer) == "subtract" else Kind.JOIN
+        return Effect(Kind.PRODUCT, inputs)
+    if isinstance(layer, _JOINING) or not isinstance(layer, keras.layers.Layer):
+        return Effect(Kind.JOIN, inputs)
+    reason = "takes several signals, and is taken to put them side by side"
+    return Effect(Kind.JOIN, inputs, None, f"{type(layer).__name__} {reason}")
 
 
 def _tried(call: Call, inputs: tuple[int, ...]) -> Effect:

@@ -6,9 +6,10 @@ from typing import Any
 
 import keras
 
-from keras_convinit.graph._effect import Effect, effect_of, with_self_gates
+from keras_convinit.graph._effect import Effect, effect_of
 from keras_convinit.graph._merge import merged
 from keras_convinit.graph._roles import Role, roles_of
+from keras_convinit.graph._self_gates import with_self_gates
 from keras_convinit.graph._template import Templates
 from keras_convinit.graph._within import within
 from keras_convinit.graph.program import Call, Trace

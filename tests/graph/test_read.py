@@ -215,6 +215,18 @@ def test_what_is_assumed_is_reported():
     assert unread.path == "half" and "taken to be linear" in unread.reason
 
 
+def test_an_unknown_layer_of_several_signals_is_reported():
+    class Mixed(L.Layer):
+        def call(self, signals):
+            return signals[0] + 0.1 * signals[1]
+
+    model = functional(lambda x: Mixed(name="mixed")([x, L.Dense(4)(x)]), 4)
+    graph = read(model)
+    (unread,) = graph.unread
+    assert unread.path == "mixed" and "side by side" in unread.reason
+    assert graph.stages == ()
+
+
 def test_a_variable_that_no_layer_holds_is_reported():
     class Mine(keras.Model):
         def __init__(self):

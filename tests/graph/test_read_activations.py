@@ -37,7 +37,7 @@ def around(graph, path):
 
 BETWEEN = {
     "nothing": list,
-    "pooling": lambda: [L.MaxPooling2D(2), L.AveragePooling2D(2, strides=1)],
+    "pooling": lambda: [L.MaxPooling2D(2), L.AveragePooling2D(3, 1, "same")],
     "dropout": lambda: [L.Dropout(0.1), L.SpatialDropout2D(0.1), L.GaussianNoise(0.1)],
     "padding": lambda: [L.ZeroPadding2D(1), L.Cropping2D(1)],
     "shape": lambda: [L.Reshape((4, 16, 16)), L.Permute((2, 3, 1))],

@@ -171,7 +171,6 @@ def _tried(call: Call, inputs: tuple[int, ...]) -> Effect:
         return Effect(
             Kind.PASS, inputs, None, f"{name} has no kernel, and is taken to be linear"
         )
-    # Only a signal can be unlike the arguments that are written there.
     function = _of_one_argument(call)
     try:
         values = elementwise(function).value(np.array([-2.0, -1.0, 0.0, 1.0, 2.0]))

@@ -186,69 +186,6 @@ def test_a_model_with_a_call_of_its_own():
     assert [activation_name(s.preceding) for s in graph.sites[1:]] == ["relu", "relu"]
 
 
-def test_a_layer_that_is_not_known_is_reported():
-    class Unknown(L.Layer):
-        def build(self, shape):
-            self.matrix = self.add_weight(shape=(shape[-1], 3), name="matrix")
-
-        def call(self, x):
-            return ops.matmul(x, self.matrix)
-
-    model = functional(
-        lambda x: L.Dense(2, name="b")(Unknown(name="a")(L.ReLU()(x))), 4
-    )
-    graph = read(model)
-    assert names(graph) == ["b:kernel"]
-    (unread,) = graph.unread
-    assert unread.path == "a" and "kernels_of.register" in unread.reason
-    # It is a kernel to its neighbours all the same.
-    assert graph.sites[0].preceding is None and not graph.sites[0].first
-
-
-def test_what_is_assumed_is_reported():
-    class Half(L.Layer):
-        def call(self, x):
-            return x - ops.mean(x, axis=-1, keepdims=True)
-
-    model = functional(lambda x: L.Dense(2, name="b")(Half(name="half")(x)), 4)
-    (unread,) = read(model).unread
-    assert unread.path == "half" and "taken to be linear" in unread.reason
-
-
-def test_an_unknown_layer_of_several_signals_is_reported():
-    class Mixed(L.Layer):
-        def call(self, signals):
-            return signals[0] + 0.1 * signals[1]
-
-    model = functional(lambda x: Mixed(name="mixed")([x, L.Dense(4)(x)]), 4)
-    graph = read(model)
-    (unread,) = graph.unread
-    assert unread.path == "mixed" and "side by side" in unread.reason
-    assert graph.stages == ()
-
-
-def test_a_variable_that_no_layer_holds_is_reported():
-    class Mine(keras.Model):
-        def __init__(self):
-            super().__init__(name="mine")
-            self.dense = L.Dense(3, activation="relu", name="dense")
-            self.unused = L.Dense(3, name="unused")
-            self.unused.build((None, 3))
-
-        def build(self, shape):
-            self.own = self.add_weight(shape=(3, 2), name="own")
-
-        def call(self, x):
-            return self.dense(x)
-
-    model = Mine()
-    graph = read(model, np.ones((2, 3), "float32"))
-    assert names(graph) == ["dense:kernel"]
-    assert sorted(entry.reason.split(" ")[0] for entry in graph.unread) == sorted(
-        variable.path for variable in (model.own, model.unused.kernel)
-    )
-
-
 def test_no_kernels():
     graph = read(functional(lambda x: L.ReLU()(x), 4))
     assert graph.sites == graph.stages == graph.conflicts == graph.unread == ()

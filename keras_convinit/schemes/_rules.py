@@ -96,15 +96,8 @@ class AbstractRules(AbstractScheme):
                 rows.append(one)
             else:
                 left.append(one)
-        left += [LeftAlone(one.path, one.reason) for one in graph.unread]
-        notes = [
-            f"{conflict.path}: {conflict.name} may be "
-            f"{' or '.join(map(_name, conflict.values))} ({conflict.reason}); "
-            "the first was taken"
-            for conflict in graph.conflicts
-        ]
         return InitializationReport(
-            self.name(), tuple(rows), tuple(left), tuple(notes), task.dry_run
+            self.name(), tuple(rows), tuple(left), tuple(_notes(graph)), task.dry_run
         )
 
     def _set(self, kernel: Kernel, rule: Rule, seeds: list[int]) -> None:
@@ -192,6 +185,22 @@ def _others(task: Task, handled: set[int]) -> Iterator[Row | LeftAlone]:
             None,
             _std(variable),
         )
+
+
+def _notes(graph: Graph) -> Iterator[str]:
+    """What the graph was in doubt about."""
+    for conflict in graph.conflicts:
+        values = " or ".join(map(_name, conflict.values))
+        yield (
+            f"{conflict.path}: {conflict.name} may be {values} ({conflict.reason}); "
+            "the first was taken"
+        )
+    by_reason: dict[str, list[str]] = {}
+    for one in graph.unread:
+        by_reason.setdefault(one.reason, []).append(one.path)
+    for reason, (first, *others) in by_reason.items():
+        more = f" and {len(others)} more" if others else ""
+        yield f"{first}{more}: {reason}"
 
 
 def _stacked(values: list[Any], kernel: Kernel) -> Any:

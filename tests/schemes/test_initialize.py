@@ -220,3 +220,57 @@ def test_calls_that_ask_for_different_things_are_reported():
     report = initialize(model, "zhang_forward", seed=1)
     assert any("shared" in note and "preceding" in note for note in report.notes)
     assert "Notes:" in str(report)
+
+
+class Scale(layers.Layer):
+    """No kernel, and nothing that tells what it does."""
+
+    def build(self, shape):
+        self.factor = self.add_weight(name="factor", initializer="ones", shape=(4,))
+
+    def call(self, inputs):
+        return inputs * self.factor
+
+
+class Matrix(layers.Layer):
+    """A kernel that nobody has heard of."""
+
+    def build(self, shape):
+        self.weight = self.add_weight(name="weight", shape=(4, 4))
+
+    def call(self, inputs):
+        return keras.ops.matmul(inputs, self.weight)
+
+
+def test_layers_that_are_not_known_are_named():
+    inputs = keras.Input((4,))
+    x = layers.Dense(4)(inputs)
+    x = Matrix(name="matrix")(Scale(name="one")(Scale(name="two")(x)))
+    model = keras.Model(inputs, layers.Dense(2)(x))
+    report = initialize(model, "auto", seed=1)
+    notes = "\n".join(report.notes)
+    assert "two and 1 more: Scale has no kernel" in notes
+    assert "kernels_of.register" in notes
+    rules = {row.path: row.rule for row in report.rows}
+    assert rules["matrix/weight"] == "as its layer starts"
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.first = layers.Dense(8, activation="relu", name="first")
+        self.second = layers.Dense(3, name="second")
+
+    def call(self, x):
+        return self.second(self.first(x))
+
+
+def test_a_subclassed_model_needs_data():
+    model = Subclassed()
+    with pytest.raises(ValueError, match="`data`"):
+        initialize(model, "auto")
+    x = np.ones((2, 5), "float32")
+    for data in (x, (x, np.ones(2))):
+        report = initialize(model, "zhang_forward", data, seed=1)
+        rules = [row.rule for row in report.rows if row.fan_in]
+        assert rules == ["eq. 21 (first layer)", "eq. 21 (classifier)"]

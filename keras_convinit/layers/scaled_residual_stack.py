@@ -15,10 +15,11 @@ from keras_convinit._checks import positive_integer
 from keras_convinit._registry import register
 from keras_convinit.kernels import Kernel, kernels_of, prefixed
 from keras_convinit.layers import _parts
-from keras_convinit.layers._copies import LIMIT, copy_layer, seeds_for_copies, seeds_of
+from keras_convinit.layers._copies import LIMIT, copy_layer, seeds_of
 from keras_convinit.layers._initial_values import initial_values
 from keras_convinit.layers._per_block import constraint_per_block, regularizer_per_block
 from keras_convinit.layers._pure_branch import PureBranch
+from keras_convinit.layers._written_out import written_out
 from keras_convinit.layers.scaled_residual import ScaledResidual
 
 
@@ -205,27 +206,14 @@ class ScaledResidualStack(keras.layers.Layer):
         return self._blocks(values, range(self.num_blocks))
 
     def _blocks(self, values: list[np.ndarray], indices: Any) -> list[ScaledResidual]:
-        layer = self._branch.layer
-        seeds = seeds_for_copies(layer, self.num_blocks)
-        blocks = []
-        for index, *row in zip(indices, *values, strict=True):
-            numbers = iter(seeds[index].tolist())
-
-            def reseed(seed: Any, _: bool, numbers: Any = numbers) -> Any:
-                number = next(numbers)
-                return seed if seed is None else number
-
-            block = ScaledResidual(
-                copy_layer(layer, reseed),
-                self.num_blocks,
-                name=f"{self.name}_block_{index}",
-                dtype=self.dtype_policy,
-            )
-            block.build(self._input_shape)
-            for variable, value in zip(block.branch.weights, row, strict=True):
-                variable.assign(value)
-            blocks.append(block)
-        return blocks
+        return written_out(
+            self._branch.layer,
+            self._input_shape,
+            self.num_blocks,
+            {index: [each[i] for each in values] for i, index in enumerate(indices)},
+            name=self.name,
+            dtype=self.dtype_policy,
+        )
 
     def get_config(self) -> dict[str, Any]:
         """The arguments with which to make this layer again."""

@@ -4,7 +4,12 @@ Importing this package is all it takes: Keras then knows its initializers and la
 """
 
 from keras_convinit import graph, initializers, layers, optimizers, schemes
-from keras_convinit.diagnostics import HessianNorm, hessian_norm
+from keras_convinit.diagnostics import (
+    HessianNorm,
+    SignalReport,
+    hessian_norm,
+    signal_report,
+)
 from keras_convinit.geometry import Geometry
 from keras_convinit.kernels import Kernel, kernels_of
 from keras_convinit.layers import fold
@@ -18,6 +23,7 @@ __all__ = [
     "HessianNorm",
     "InitializationReport",
     "Kernel",
+    "SignalReport",
     "backward_scale",
     "fold",
     "forward_scale",
@@ -29,4 +35,5 @@ __all__ = [
     "layers",
     "optimizers",
     "schemes",
+    "signal_report",
 ]

@@ -170,3 +170,36 @@ def hessian_product(function: Callable[..., Any]) -> Callable[..., Any]:
         return value, products
 
     return product
+
+
+def watched(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:
+    """The tensor itself, with a handle for what is known of its gradient.
+
+    Args:
+        x: A tensor.
+        handle: Another one, which does nothing: its gradient is `statistic(g)`, where g
+            is the gradient of what is derived with respect to `x`.
+        statistic: From a tensor like `x` to one like the handle.
+
+    Returns:
+        A tensor equal to `x`.
+    """
+
+    @jax.custom_vjp
+    def identity(x: Any, _: Any) -> Any:
+        return x
+
+    identity.defvjp(
+        lambda x, _: (x, None), lambda _, upstream: (upstream, statistic(upstream))
+    )
+    return identity(x, handle)
+
+
+def outline(function: Callable[..., Any], *arguments: Any) -> None:
+    """Runs a function for what its Python code notes down, computing no more than must.
+
+    Args:
+        function: From nests of tensors to nests of tensors, without other effects.
+        *arguments: The arguments.
+    """
+    jax.eval_shape(function, *arguments)

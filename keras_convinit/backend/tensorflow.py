@@ -197,3 +197,36 @@ def hessian_product(function: Callable[..., Any]) -> Callable[..., Any]:
         return value, products
 
     return product
+
+
+def watched(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:
+    """The tensor itself, with a handle for what is known of its gradient.
+
+    Args:
+        x: A tensor.
+        handle: Another one, which does nothing: its gradient is `statistic(g)`, where g
+            is the gradient of what is derived with respect to `x`.
+        statistic: From a tensor like `x` to one like the handle.
+
+    Returns:
+        A tensor equal to `x`.
+    """
+
+    @tf.custom_gradient
+    def identity(x: Any, _: Any) -> Any:
+        def gradients(upstream: Any) -> Any:
+            return upstream, statistic(tf.convert_to_tensor(upstream))
+
+        return tf.identity(x), gradients
+
+    return identity(x, handle)
+
+
+def outline(function: Callable[..., Any], *arguments: Any) -> None:
+    """Runs a function for what its Python code notes down, computing no more than must.
+
+    Args:
+        function: From nests of tensors to nests of tensors, without other effects.
+        *arguments: The arguments.
+    """
+    tf.function(function, autograph=False).get_concrete_function(*arguments)

@@ -169,3 +169,40 @@ def _gradients(value: Any, points: list[Any], create_graph: bool = False) -> Any
     return torch.autograd.grad(
         value, points, create_graph=create_graph, materialize_grads=True
     )
+
+
+def watched(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:
+    """The tensor itself, with a handle for what is known of its gradient.
+
+    Args:
+        x: A tensor.
+        handle: Another one, which does nothing: its gradient is `statistic(g)`, where g
+            is the gradient of what is derived with respect to `x`.
+        statistic: From a tensor like `x` to one like the handle.
+
+    Returns:
+        A tensor equal to `x`.
+    """
+    return _Watched.apply(x, handle, statistic)
+
+
+class _Watched(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Any, handle: Any, statistic: Any) -> Any:
+        ctx.statistic = statistic
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Any) -> Any:
+        return upstream[0], ctx.statistic(upstream[0]), None
+
+
+def outline(function: Callable[..., Any], *arguments: Any) -> None:
+    """Runs a function for what its Python code notes down, computing no more than must.
+
+    Args:
+        function: From nests of tensors to nests of tensors, without other effects.
+        *arguments: The arguments.
+    """
+    with torch.no_grad():
+        function(*arguments)

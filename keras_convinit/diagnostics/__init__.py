@@ -1,5 +1,15 @@
 """What happens inside a model: computed to plain data, then told or drawn."""
 
+from keras_convinit.diagnostics._verdict import Trouble
 from keras_convinit.diagnostics.hessian_norm import HessianNorm, hessian_norm
+from keras_convinit.diagnostics.signal_report import SignalReport, signal_report
+from keras_convinit.diagnostics.signal_row import SignalRow
 
-__all__ = ["HessianNorm", "hessian_norm"]
+__all__ = [
+    "HessianNorm",
+    "SignalReport",
+    "SignalRow",
+    "Trouble",
+    "hessian_norm",
+    "signal_report",
+]

@@ -104,21 +104,39 @@ def check_on_few(model: keras.Model, loss: Any, x: Any, y: Any) -> None:
     Raises:
         ValueError: The loss cannot be computed.
     """
-    few, labels = (_sample.tensors(next(_sample.batches(nest, 2))) for nest in (x, y))
+    few = _sample.tensors(next(_sample.batches(x, 2)))
     # Regularizers read variables in the scope only if it has values for them.
     values = [(variable, variable.value) for variable in model.variables]
     with keras.StatelessScope(values, collect_losses=True):
         outputs = model(few, training=False)
-        _check_classes(model.loss if loss is None else loss, y, outputs)
-        try:
-            loss_of_outputs(model, loss, few, labels, outputs)
-        # Every framework has errors of its own for what does not fit.
-        except Exception as error:
-            raise ValueError(
-                "`y` must be labels for which the loss is defined, with the outputs "
-                f"of the model. Received: y of shape {_sample.shapes(y)}, outputs of "
-                f"shape {_sample.shapes(outputs)} for two samples: {error}"
-            ) from error
+        check_labels(model, loss, few, y, outputs)
+
+
+def check_labels(model: keras.Model, loss: Any, x: Any, y: Any, outputs: Any) -> None:
+    """Computes the loss of a few samples, in a scope that has all variables.
+
+    Args:
+        model: A built model.
+        loss: What `check_loss` gives.
+        x: The samples.
+        y: Labels, a nest of arrays, for them and maybe others behind them.
+        outputs: Outputs for the samples; their values do not matter.
+
+    Raises:
+        ValueError: There is no loss for such labels and outputs.
+    """
+    _check_classes(model.loss if loss is None else loss, y, outputs)
+    count = len(keras.tree.flatten(outputs)[0])
+    labels = _sample.tensors(next(_sample.batches(y, count)))
+    try:
+        loss_of_outputs(model, loss, x, labels, outputs)
+    # Every framework has errors of its own for what does not fit.
+    except Exception as error:
+        raise ValueError(
+            "`y` must be labels for which the loss is defined, with the outputs "
+            f"of the model. Received: y of shape {_sample.shapes(y)}, outputs of "
+            f"shape {_sample.shapes(outputs)} for {count} samples: {error}"
+        ) from error
 
 
 def _check_classes(loss: Any, y: Any, outputs: Any) -> None:

@@ -32,6 +32,35 @@ def arrays(name: str, data: Any) -> Any:
     return nest
 
 
+def first_batch(data: Any, pairs: bool = True) -> tuple[Any, Any]:
+    """Inputs and labels, None where there are none, of the first batch of a data set.
+
+    Args:
+        data: Inputs as they are, which come back, or a data set.
+        pairs: Whether a tuple is a batch of a data set: inputs and labels.
+
+    Raises:
+        ValueError: A data set is empty.
+    """
+    if isinstance(data, keras.utils.PyDataset):
+        batch = data[0]
+    elif isinstance(data, tuple) and pairs:
+        batch = data
+    elif (
+        isinstance(data, dict | list | tuple | np.ndarray)
+        or keras.ops.is_tensor(data)
+        or not hasattr(data, "__iter__")
+    ):
+        return data, None
+    else:
+        batch = next(iter(data), None)
+    if batch is None:
+        raise ValueError(f"`x` must have at least one batch. Received: x={data!r}")
+    if isinstance(batch, tuple):
+        return batch[0], batch[1] if len(batch) > 1 else None
+    return batch, None
+
+
 def size_of(nest: Any) -> int:
     """The number of samples."""
     return len(keras.tree.flatten(nest)[0])

@@ -1,0 +1,123 @@
+"""A report's rows, from the numbers of one pass."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_convinit.diagnostics import _statistics, _weights
+from keras_convinit.diagnostics._measurement import Measurement
+from keras_convinit.diagnostics._prediction import (
+    Passage,
+    Signal,
+    is_activation,
+    passage,
+)
+from keras_convinit.diagnostics.signal_row import SignalRow
+from keras_convinit.graph import fused_activation
+
+
+def rows_of(measurement: Measurement) -> tuple[SignalRow, ...]:
+    """One row for each step."""
+    steps = measurement.steps
+    norms = measurement.signals[:, _statistics.NORM]
+    entering = [
+        [_norm_of(measurement, source) for source in step.sources] for step in steps
+    ]
+    passages = [
+        passage(step, [_signal(measurement, s) for s in step.sources], weights)
+        for step, weights in zip(steps, measurement.weights, strict=True)
+    ]
+    consumers: list[list[tuple[int, int]]] = [[] for _ in steps]
+    for index, step in enumerate(steps):
+        for place, source in enumerate(step.sources):
+            if source >= 0:
+                consumers[source].append((index, place))
+    rows = []
+    for index, step in enumerate(steps):
+        before = math.hypot(*entering[index]) if entering[index] else None
+        beta, predicted_beta = _betas(
+            measurement, passages, index, consumers[index], index in measurement.outputs
+        )
+        weight = measurement.weights[index][_weights.ALL]
+        shares = fused_activation(step.layer) is not None or is_activation(step.layer)
+        rows.append(
+            SignalRow(
+                path=step.path,
+                type=type(step.layer).__name__,
+                inputs=step.sources,
+                channels=step.channels,
+                forward_norm=float(norms[index]),
+                alpha=_ratio(norms[index], before),
+                predicted_alpha=_ratio(passages[index].forward, before),
+                error_norm=float(measurement.errors[index]),
+                beta=beta,
+                predicted_beta=predicted_beta,
+                weight_norm=float(weight) if _has_weights(step) else None,
+                gradient_norm=(
+                    float(np.linalg.norm(measurement.gradients[list(step.points)]))
+                    if step.points
+                    else None
+                ),
+                dead_share=(
+                    float(measurement.signals[index, _statistics.DEAD])
+                    if shares
+                    else None
+                ),
+            )
+        )
+    return tuple(rows)
+
+
+def _has_weights(step: Any) -> bool:
+    return bool(getattr(step.layer, "weights", ()))
+
+
+def _norm_of(measurement: Measurement, source: int) -> float:
+    signals = measurement.signals if source >= 0 else measurement.inputs
+    return float(signals[source if source >= 0 else -1 - source, _statistics.NORM])
+
+
+def _signal(measurement: Measurement, source: int) -> Signal:
+    if source >= 0:
+        numbers, step = measurement.signals[source], measurement.steps[source]
+        channels, positions = step.channels, step.positions
+    else:
+        numbers = measurement.inputs[-1 - source]
+        channels, positions = measurement.input_sizes[-1 - source]
+    return Signal(
+        float(numbers[_statistics.NORM]),
+        float(numbers[_statistics.VARYING]),
+        channels,
+        positions,
+    )
+
+
+def _betas(
+    measurement: Measurement,
+    passages: Sequence[Passage],
+    index: int,
+    consumers: list[tuple[int, int]],
+    is_output: bool,
+) -> tuple[float | None, float | None]:
+    """The ratio of an error signal to those that it is made of: measured, predicted."""
+    # What is also an output has a share that comes from the loss itself.
+    if not consumers or is_output:
+        return None, None
+    behind = {consumer: measurement.errors[consumer] for consumer, _ in consumers}
+    after = math.hypot(*behind.values())
+    parts = [
+        (passages[consumer].backward[place], behind[consumer])
+        for consumer, place in consumers
+    ]
+    known = [gain * error for gain, error in parts if gain is not None]
+    predicted = math.hypot(*known) if len(known) == len(parts) else None
+    return _ratio(measurement.errors[index], after), _ratio(predicted, after)
+
+
+def _ratio(numerator: float | None, denominator: float | None) -> float | None:
+    if numerator is None or not denominator:
+        return None
+    ratio = float(numerator) / denominator
+    return ratio if math.isfinite(ratio) else None

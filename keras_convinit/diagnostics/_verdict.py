@@ -1,0 +1,133 @@
+"""Where a signal gets lost, in words."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+
+from keras_convinit.diagnostics._prediction import is_normalization, is_sum
+from keras_convinit.diagnostics._walk import Step
+from keras_convinit.diagnostics._weights import kernels
+from keras_convinit.diagnostics.signal_row import SignalRow
+
+# How much larger or smaller than at its start a signal may be.
+LIMIT = 10.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Trouble:
+    """Something that is wrong with a signal.
+
+    Args:
+        kind: `"not finite"`, `"vanishing"`, `"exploding"` or `"dead"`.
+        direction: `"forward"` or `"backward"`.
+        row: The number of the row where it begins.
+        path: The path of that row.
+        ratio: How large the signal is there, as a multiple of its start.
+
+    Example:
+        >>> Trouble("vanishing", "forward", 7, "conv2d_7", 0.08)
+    """
+
+    kind: str
+    direction: str
+    row: int
+    path: str
+    ratio: float | None = None
+
+    def __str__(self) -> str:
+        if self.kind == "not finite":
+            return f"not finite at {self.path} ({self.direction})"
+        if self.kind == "dead":
+            return f"dead: {self.path}"
+        return f"{self.kind} from {self.path} ({self.direction}, x {self.ratio:.2g})"
+
+
+def troubles_of(
+    steps: Sequence[Step], rows: Sequence[SignalRow]
+) -> tuple[Trouble, ...]:
+    """What is wrong, forward first, each at the first layer where it is.
+
+    The signal starts at the first layer with a kernel, the error signal at the last
+    but the classifier, and both are looked at there, where signals are added up and at
+    normalisations; where a normalisation follows a kernel at once, behind it. A
+    normalisation makes what enters it forget its size, so the signal starts anew
+    there. Its size is the norm or the root mean square over channels, whichever has
+    changed less: layers that keep one change the other where they grow wider. A signal
+    that is exactly zero, as where weights are, is not taken for one that vanishes.
+
+    Args:
+        steps: What ran.
+        rows: What came of it.
+
+    Returns:
+        The troubles; none for a network that is steady.
+    """
+    return (
+        *_way(steps, rows, "forward"),
+        *_way(steps, rows, "backward"),
+        *(
+            Trouble("dead", "forward", index, row.path)
+            for index, row in enumerate(rows)
+            if row.dead_share == 1
+        ),
+    )
+
+
+def _way(
+    steps: Sequence[Step], rows: Sequence[SignalRow], direction: str
+) -> Iterable[Trouble]:
+    forward = direction == "forward"
+    norms = [row.forward_norm if forward else row.error_norm for row in rows]
+    order = list(range(len(rows)))
+    if not forward:
+        order.reverse()
+    for index in order:
+        if not math.isfinite(norms[index]):
+            yield Trouble("not finite", direction, index, rows[index].path)
+            return
+    start: tuple[float, float] | None = None
+    for index in filter(_watched(steps).__contains__, order):
+        size = norms[index], norms[index] / math.sqrt(rows[index].channels)
+        if not size[0]:
+            continue
+        if start is None or (forward and is_normalization(steps[index].layer)):
+            start = size
+            continue
+        ratios = [now / then for now, then in zip(size, start, strict=True)]
+        ratio = min(ratios, key=lambda ratio: abs(math.log(ratio)))
+        if not 1 / LIMIT <= ratio <= LIMIT:
+            kind = "exploding" if ratio > 1 else "vanishing"
+            yield Trouble(kind, direction, index, rows[index].path, ratio)
+            return
+
+
+def _watched(steps: Sequence[Step]) -> set[int]:
+    normalized = {
+        source
+        for step in steps
+        if is_normalization(step.layer)
+        for source in step.sources
+    }
+    linear = [index for index, step in enumerate(steps) if kernels(step.layer)]
+    # What a classifier gives need not be of the size of anything.
+    last = linear[-1] if linear else len(steps)
+    return {
+        index
+        for index, step in enumerate(steps)
+        if index < last
+        and index not in normalized
+        and (index in linear or is_sum(step.layer) or is_normalization(step.layer))
+    } or set(linear)
+
+
+def sentence(troubles: Sequence[Trouble], duplicates: Sequence[tuple[str, ...]]) -> str:
+    """All of it in one line."""
+    dead = [trouble for trouble in troubles if trouble.kind == "dead"]
+    parts = [str(trouble) for trouble in troubles if trouble.kind != "dead"]
+    if dead:
+        more = f" and {len(dead) - 1} more" if len(dead) > 1 else ""
+        parts.append(f"{dead[0]}{more}")
+    if duplicates:
+        more = f" and {len(duplicates) - 1} more" if len(duplicates) > 1 else ""
+        parts.append(f"equal kernels: {' = '.join(duplicates[0])}{more}")
+    return "; ".join(parts) or "steady"

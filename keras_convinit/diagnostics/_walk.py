@@ -1,0 +1,225 @@
+"""Runs a model layer by layer, and keeps of each output a few numbers."""
+
+import collections
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_convinit import backend
+from keras_convinit.diagnostics import _statistics, _weights
+from keras_convinit.graph import ScaledSum, Trace, Value, open_up, trace
+from keras_convinit.graph.composites import Cast
+from keras_convinit.graph.program import takes_training
+from keras_convinit.layers import ScaledResidualStack
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """A layer at work: all that is known of it without numbers.
+
+    Args:
+        path: Its name, with those of the models around it.
+        layer: The layer or operation.
+        sources: Where its inputs come from: the indices of earlier steps, and -1, -2
+            and so on for the inputs of the model.
+        channels: Channels of its output.
+        positions: Positions of its output, in one sample.
+        points: Which of the values that can be trained belong to it.
+        block: Where it is one of a stack: the stack, and the number of the block.
+    """
+
+    path: str
+    layer: Any
+    sources: tuple[int, ...]
+    channels: int
+    positions: int
+    points: tuple[int, ...]
+    block: tuple[Any, int] | None
+
+
+class Walk:
+    """One run of a program in training mode, in a scope without state.
+
+    Args:
+        scope: The scope, which has the values of all variables.
+        points: For the id of a variable the index of its value among those that are
+            derived for; those of a stack by id and number of the block.
+        rows: For the id of a variable of a stack, its rows.
+        handles: One for each step, or none to run without.
+    """
+
+    def __init__(
+        self,
+        scope: Any,
+        points: dict[Any, int],
+        rows: dict[int, Sequence[Any]],
+        handles: Sequence[Any] | None = None,
+    ) -> None:
+        self.steps: list[Step] = []
+        self.signals: list[Any] = []
+        self.weights: list[Any] = []
+        self._scope = scope
+        self._points = dict(points)
+        self._rows = rows
+        self._handles = handles
+        self._block: tuple[Any, int] | None = None
+        self._names: collections.Counter[str] = collections.Counter()
+        self._programs: dict[int, Trace | None] = {}
+        # Source and channel axis of a tensor; an id is free again when it is gone.
+        self._known: dict[int, tuple[int, int]] = {}
+        self._kept: list[Any] = []
+
+    def run(self, program: Trace, inputs: Any) -> Any:
+        """Runs a whole model, whose inputs are converted already."""
+        for index, x in enumerate(keras.tree.flatten(inputs)):
+            if _statistics.is_floating(x):
+                self._note(x, -1 - index, axis_of_input(program, x))
+        return self._run(program, inputs, "")
+
+    def source_of(self, x: Any) -> int:
+        """The index of the step that a tensor comes from, or less than 0."""
+        return self._known.get(id(x), (-1, -1))[0]
+
+    def _run(self, program: Trace, inputs: Any, prefix: str) -> Any:
+        sources = {
+            value.id: self._known.get(id(x))
+            for value, x in zip(
+                keras.tree.flatten(program.inputs),
+                keras.tree.flatten(inputs),
+                strict=True,
+            )
+        }
+
+        def call(step: Any, *args: Any, **kwargs: Any) -> Any:
+            pairs = zip(
+                keras.tree.flatten(step.arguments),
+                keras.tree.flatten(args),
+                strict=True,
+            )
+            for value, x in pairs:
+                # The program may have converted what it was given.
+                known = sources.get(value.id) if isinstance(value, Value) else None
+                if known is not None:
+                    self._note(x, *known)
+            return self._apply(f"{prefix}{step.path}", step.layer, args, kwargs)
+
+        return program.run(inputs, call, training=True)
+
+    def _apply(self, path: str, layer: Any, args: Any, kwargs: Any) -> Any:
+        if isinstance(layer, ScaledResidualStack):
+            return self._stack(path, layer, *args, **kwargs)
+
+        def part(inner: Any, *args: Any, **kwargs: Any) -> Any:
+            return self._apply(f"{path}/{inner.name}", inner, args, kwargs)
+
+        if isinstance(layer, keras.Model):
+            program = self._program(layer)
+            if program is not None:
+                return self._run(program, args[0], f"{path}/")
+        else:
+            outputs = open_up(layer, part, *args, **kwargs)
+            if outputs is not NotImplemented:
+                return outputs
+        return self._leaf(path, layer, args, kwargs)
+
+    def _program(self, model: Any) -> Trace | None:
+        # The branch of a stack is run many times.
+        if id(model) not in self._programs:
+            try:
+                self._programs[id(model)] = trace(model)
+            except ValueError:
+                self._programs[id(model)] = None
+        return self._programs[id(model)]
+
+    def _stack(self, path: str, stack: Any, inputs: Any, **_: Any) -> Any:
+        template = stack._branch
+        total = ScaledSum(stack.num_blocks**-0.5, stack.compute_dtype)
+        x = ops.cast(inputs, stack.compute_dtype)
+        self._note(x, *self._known[id(inputs)])
+        for number in range(stack.num_blocks):
+            self._block = stack, number
+            for variable, whole in zip(template.weights, stack._stacked, strict=True):
+                self._scope.add_update((variable, self._rows[id(whole)][number]))
+                point = self._points.get((id(whole), number))
+                if point is not None:
+                    self._points[id(variable)] = point
+            name = f"{path}/block_{number}"
+            branch = self._apply(
+                f"{name}/{template.layer.name}", template.layer, (x,), {}
+            )
+            x = self._apply(f"{name}/{total.name}", total, (x, branch), {})
+        self._block = None
+        return x
+
+    def _leaf(self, path: str, layer: Any, args: Any, kwargs: Any) -> Any:
+        if takes_training(layer):
+            kwargs.setdefault("training", True)
+        given = [
+            self._known[id(x)]
+            for x in keras.tree.flatten((args, kwargs))
+            if id(x) in self._known
+        ]
+        outputs = layer(*args, **kwargs)
+        flat = keras.tree.flatten(outputs)
+        axis = _axis(layer, given, flat)
+        if isinstance(layer, Cast) and given:
+            self._note(flat[0], *given[0])
+            return outputs
+        real = next((i for i, x in enumerate(flat) if _statistics.is_floating(x)), None)
+        if real is None:
+            return outputs
+        index, x = len(self.steps), flat[real]
+        self._names[path] += 1
+        count = self._names[path]
+        variables = getattr(layer, "trainable_variables", ())
+        ids = (self._points.get(id(variable)) for variable in variables)
+        self.steps.append(
+            Step(
+                path if count == 1 else f"{path}#{count}",
+                layer,
+                tuple(source for source, _ in given),
+                _statistics.channels_of(x.shape, axis),
+                _statistics.positions_of(x.shape, axis),
+                tuple(i for i in ids if i is not None),
+                self._block,
+            )
+        )
+        if self._handles is not None:
+            self.signals.append(_statistics.of_signal(ops.stop_gradient(x), axis))
+            self.weights.append(_weights.norms(layer))
+            x = backend.watched(x, self._handles[index], _statistics.euclidean_norm)
+        flat[real] = x
+        for each in flat:
+            self._note(each, index, axis)
+        return keras.tree.pack_sequence_as(outputs, flat)
+
+    def _note(self, x: Any, source: int, axis: int) -> None:
+        self._known[id(x)] = source, axis
+        self._kept.append(x)
+
+
+def _axis(layer: Any, given: Any, outputs: Any) -> int:
+    """The axis of the channels of what a layer gives."""
+    rank = len(outputs[0].shape) if outputs else 0
+    if rank < 3:
+        return -1
+    data_format = getattr(layer, "data_format", None)
+    if data_format is None and isinstance(layer, keras.layers.Wrapper):
+        data_format = getattr(layer.layer, "data_format", None)
+    if data_format is not None:
+        return 1 if data_format == "channels_first" else -1
+    return given[0][1] if given else -1
+
+
+def axis_of_input(program: Trace, x: Any) -> int:
+    """The axis of the channels of an input of the model."""
+    if len(x.shape) < 3:
+        return -1
+    for call in program.calls:
+        data_format = getattr(call.layer, "data_format", None)
+        if data_format is not None:
+            return 1 if data_format == "channels_first" else -1
+    return -1

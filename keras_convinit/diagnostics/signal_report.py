@@ -1,0 +1,196 @@
+"""What happens to signals on their way through a model, and to errors on theirs."""
+
+import dataclasses
+import html
+import math
+from typing import Any
+
+import keras
+
+from keras_convinit.diagnostics import _sample, _table
+from keras_convinit.diagnostics._duplicates import duplicates_of
+from keras_convinit.diagnostics._loss import check_loss, identity_of
+from keras_convinit.diagnostics._measurement import Measurer
+from keras_convinit.diagnostics._remembered import remembered
+from keras_convinit.diagnostics._rows import rows_of
+from keras_convinit.diagnostics._verdict import Trouble, sentence, troubles_of
+from keras_convinit.diagnostics.signal_row import SignalRow
+from keras_convinit.graph import trace
+
+
+@dataclasses.dataclass(frozen=True)
+class SignalReport:
+    """What a signal went through in a model, layer by layer.
+
+    `str(report)` is a table, `report.plot()` a figure.
+
+    Args:
+        rows: One for each call of a layer, in order of execution.
+        inputs: The norm of a position of each input of the model.
+        loss: The loss of the batch; None where there were no labels.
+        troubles: What is wrong with the signals.
+        duplicates: Groups of kernels that have equal content.
+
+    Example:
+        >>> report = keras_convinit.signal_report(model, x)
+        >>> report.verdict
+        'steady'
+    """
+
+    rows: tuple[SignalRow, ...]
+    inputs: tuple[float, ...]
+    loss: float | None
+    troubles: tuple[Trouble, ...]
+    duplicates: tuple[tuple[str, ...], ...]
+
+    @property
+    def verdict(self) -> str:
+        """What is wrong, in one line, or `"steady"`."""
+        return sentence(self.troubles, self.duplicates)
+
+    def __str__(self) -> str:
+        return _table.text(self.rows, self.verdict)
+
+    def _repr_html_(self) -> str:
+        marked = {trouble.row for trouble in self.troubles}
+        head = "".join(f"<th>{name}</th>" for name in _table.headings())
+        lines = []
+        for index, row in enumerate(self.rows):
+            style = ' style="color:#D55E00"' if index in marked else ""
+            cells = "".join(
+                f"<td>{html.escape(cell)}</td>" for cell in _table.cells(row)
+            )
+            lines.append(f"<tr{style}>{cells}</tr>")
+        return (
+            f"<p><b>{html.escape(self.verdict)}</b></p><table><thead><tr>{head}</tr>"
+            f"</thead><tbody>{''.join(lines)}</tbody></table>"
+        )
+
+    def plot(self, path: Any = None) -> Any:
+        """Draws the norms against depth, beside what the theory says.
+
+        Args:
+            path: Where to write a picture, of the kind that its ending says; None for
+                nowhere.
+
+        Returns:
+            A figure of matplotlib.
+
+        Raises:
+            ModuleNotFoundError: matplotlib is not installed.
+        """
+        try:
+            from keras_convinit.diagnostics._figure import figure_of
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError(
+                "`plot` needs matplotlib: pip install matplotlib"
+            ) from error
+        figure = figure_of(self)
+        if path is not None:
+            figure.savefig(path, dpi=150)
+        return figure
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as dictionaries, lists, strings and numbers.
+
+        Returns:
+            What `json.dumps` takes; a number that is not finite is None.
+        """
+        plain = {**dataclasses.asdict(self), "verdict": self.verdict}
+        return _finite(plain)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def signal_report(
+    model: keras.Model, x: Any, y: Any = None, loss: Any = None, *, seed: int = 0
+) -> SignalReport:
+    """Sends a batch through a model and an error signal back, and says what happened.
+
+    The model runs as in training, with batch statistics and dropout, and is left as it
+    is: weights, moving averages, random state and optimizer. Models inside it,
+    `ScaledResidual` and stacks are opened up, block by block. Numbers are computed in
+    float32 whatever the model computes in. The program is compiled at the first time
+    and kept as long as the model lives.
+
+    Without labels the error signal is random, of norm 1 for each sample at the
+    outputs; with them it is the derivative of the loss.
+
+    The verdict names the first layer whose signal is 10 times larger or smaller than
+    at its start: `report.troubles` has the details.
+
+    Args:
+        model: A built model.
+        x: A batch: an array, a tensor, or a list or dict of them; or a data set
+            (`tf.data.Dataset`, `keras.utils.PyDataset`, anything to iterate over), of
+            which the first batch is taken, with its labels where the model is compiled
+            with a loss or `loss` is given.
+        y: Labels for the batch.
+        loss: The name of a Keras loss, a `keras.losses.Loss`, or a callable of labels
+            and outputs; None for that with which the model is compiled.
+        seed: Of the random error signal.
+
+    Returns:
+        The report.
+
+    Raises:
+        ValueError: An argument is not what is said here, or `model` does what cannot
+            be seen, see `keras_convinit.graph.trace`.
+
+    Example:
+        >>> layers = [
+        ...     keras.layers.Dense(64, "relu", kernel_initializer="zhang_forward")
+        ...     for _ in range(20)
+        ... ]
+        >>> model = keras.Sequential([keras.Input((64,)), *layers])
+        >>> report = signal_report(model, np.random.normal(size=(32, 64)))
+        >>> print(report)
+
+    Reference:
+        Zhang et al. 2022, *Necessary conditions for convergence of CNNs and
+        initialization of convolution kernels*, eq. 4 (alpha) and eq. 6 (beta).
+    """
+    if not (isinstance(model, keras.Model) and model.built):
+        raise ValueError(
+            f"`model` must be a built Keras model. Received: model={model!r}"
+        )
+    x, y = _batch(model, x, y, loss)
+    identity: tuple[Any, ...] = ()
+    if y is not None:
+        loss = check_loss(model, loss)
+        identity = identity_of(model, loss)
+    layers = tuple((id(layer), layer.trainable) for layer in model.layers)
+    variables = tuple(id(variable) for variable in model.trainable_variables)
+    measurer = remembered(
+        model,
+        "signals",
+        (layers, variables, *identity),
+        lambda: Measurer(model, trace(model, x), loss, y is not None),
+    )
+    measurement = measurer(x, y, seed)
+    rows = rows_of(measurement)
+    return SignalReport(
+        rows,
+        tuple(float(norm) for norm in measurement.inputs[:, 0]),
+        measurement.loss if y is not None else None,
+        troubles_of(measurement.steps, rows),
+        duplicates_of(measurement),
+    )
+
+
+def _batch(model: keras.Model, x: Any, y: Any, loss: Any) -> tuple[Any, Any]:
+    several = len(getattr(model, "inputs", None) or [None]) > 1
+    data, labels = _sample.first_batch(x, pairs=not several)
+    if y is None and labels is not None and (loss is not None or model.compiled):
+        y = labels
+    data = _sample.arrays("x", data)
+    if y is not None:
+        y = _sample.arrays("y", y)
+        _sample.check_same_size(data, y)
+    return data, y

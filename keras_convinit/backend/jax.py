@@ -109,16 +109,25 @@ def scan(
     return run(carry, [row[last:] for row in rows], remainder) if remainder else carry
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, compiled once for each kind of arguments.
+def compiled(
+    function: Callable[..., Any], variables: Callable[[], Sequence[Any]]
+) -> Callable[..., Any]:
+    """A function of the values of variables, compiled once for each kind of arguments.
 
     Args:
-        function: From nests of tensors to nests of tensors, without side effects.
+        function: `function(values, *arguments)`, from nests of tensors to nests of
+            tensors, without side effects.
+        variables: Gives the variables of Keras; always the same.
 
     Returns:
-        The compiled function.
+        A function of the other arguments.
     """
-    return jax.jit(function)
+    program = jax.jit(function)
+
+    def run(*arguments: Any) -> Any:
+        return program([variable.value for variable in variables()], *arguments)
+
+    return run
 
 
 def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -170,6 +179,14 @@ def hessian_product(function: Callable[..., Any]) -> Callable[..., Any]:
         return value, products
 
     return product
+
+
+def norm(x: Any) -> Any:
+    """The root of the sum of squares, in float32, without overflow on the way."""
+    x = x.astype("float32")
+    largest = jnp.max(jnp.abs(x))
+    scaled = x / jnp.where(largest > 0, largest, 1.0)
+    return largest * jnp.sqrt(jnp.sum(jnp.square(scaled)))
 
 
 def watched(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:

@@ -1,5 +1,6 @@
 """What we need of TensorFlow and Keras does not offer."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -138,16 +139,26 @@ def _loop(
     )[1:]
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, compiled once for each kind of arguments.
+def compiled(
+    function: Callable[..., Any], variables: Callable[[], Sequence[Any]]
+) -> Callable[..., Any]:
+    """A function of the values of variables, compiled once for each kind of arguments.
 
     Args:
-        function: From nests of tensors to nests of tensors, without side effects.
+        function: `function(values, *arguments)`, from nests of tensors to nests of
+            tensors, without side effects.
+        variables: Gives the variables of Keras; always the same.
 
     Returns:
-        The compiled function.
+        A function of the other arguments.
     """
-    return tf.function(function, autograph=False)
+
+    # The variables are read inside: hundreds of arguments take longer than a network.
+    @functools.partial(tf.function, autograph=False)
+    def run(*arguments: Any) -> Any:
+        return function([tf.convert_to_tensor(v) for v in variables()], *arguments)
+
+    return run
 
 
 def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -197,6 +208,11 @@ def hessian_product(function: Callable[..., Any]) -> Callable[..., Any]:
         return value, products
 
     return product
+
+
+def norm(x: Any) -> Any:
+    """The root of the sum of squares, in float32, without overflow on the way."""
+    return tf.cast(tf.sqrt(2 * tf.nn.l2_loss(tf.cast(x, "float64"))), "float32")
 
 
 def watched(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:

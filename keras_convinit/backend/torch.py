@@ -100,18 +100,24 @@ def _to_array(value: Any) -> np.ndarray:
     )
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function; PyTorch runs it as it is, and keeps no graph of what comes out.
+def compiled(
+    function: Callable[..., Any], variables: Callable[[], Sequence[Any]]
+) -> Callable[..., Any]:
+    """A function of the values of variables, compiled once for each kind of arguments.
 
     Args:
-        function: From nests of tensors to nests of tensors, without side effects.
+        function: `function(values, *arguments)`, from nests of tensors to nests of
+            tensors, without side effects.
+        variables: Gives the variables of Keras; always the same.
 
     Returns:
-        The function.
+        A function of the other arguments.
     """
 
     def run(*arguments: Any) -> Any:
-        outputs = function(*arguments)
+        values = [keras.ops.convert_to_tensor(variable) for variable in variables()]
+        outputs = function(values, *arguments)
+        # Nothing of the graph is kept with what comes out.
         return keras.tree.map_structure(lambda output: output.detach(), outputs)
 
     return run
@@ -169,6 +175,11 @@ def _gradients(value: Any, points: list[Any], create_graph: bool = False) -> Any
     return torch.autograd.grad(
         value, points, create_graph=create_graph, materialize_grads=True
     )
+
+
+def norm(x: Any) -> Any:
+    """The root of the sum of squares, in float32, without overflow on the way."""
+    return torch.linalg.vector_norm(x, dtype=torch.float64).to(torch.float32)
 
 
 def watched(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:

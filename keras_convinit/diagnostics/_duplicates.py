@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_convinit.diagnostics import _weights
 from keras_convinit.diagnostics._measurement import Measurement
 
 
@@ -17,15 +16,16 @@ def duplicates_of(measurement: Measurement) -> tuple[tuple[str, ...], ...]:
 
     Constant ones, such as zeros, are no group: they may be meant so.
     """
-    candidates = collections.defaultdict(list)
+    found: dict[Any, list[tuple[float, str, Any]]] = collections.defaultdict(list)
     for path, shape, norm, read in _kernels(measurement):
         if 0 < norm < math.inf:
-            # What is not equal to five digits need not be compared.
-            candidates[shape, f"{norm:.4e}"].append((path, read))
+            found[shape].append((norm, path, read))
     groups: dict[Any, list[str]] = collections.defaultdict(list)
-    for (shape, _), members in candidates.items():
-        if len(members) > 1:
-            for path, read in members:
+    for shape, members in found.items():
+        norms = np.array([norm for norm, *_ in members])
+        for norm, path, read in members:
+            # What is not equal but for rounding need not be compared.
+            if np.sum(np.abs(norms - norm) < 1e-6 * norm) > 1:
                 values = np.ascontiguousarray(read())
                 if np.ptp(values) > 0:
                     groups[shape, values.tobytes()].append(path)
@@ -34,9 +34,8 @@ def duplicates_of(measurement: Measurement) -> tuple[tuple[str, ...], ...]:
 
 def _kernels(measurement: Measurement) -> Iterator[tuple[str, Any, float, Any]]:
     seen = set()
-    for step, weights in zip(measurement.steps, measurement.weights, strict=True):
-        norms = weights[[_weights.FIRST, _weights.SECOND]]
-        for kernel, norm in zip(_weights.kernels(step.layer), norms, strict=False):
+    for index, step in enumerate(measurement.steps):
+        for place, kernel in enumerate(step.kernels):
             variable, number = kernel.variable, None
             if step.block is not None:
                 variable, number = _of_stack(variable, *step.block)
@@ -47,7 +46,7 @@ def _kernels(measurement: Measurement) -> Iterator[tuple[str, Any, float, Any]]:
             yield (
                 f"{step.path}.{kernel.name}",
                 tuple(kernel.variable.shape),
-                float(norm),
+                measurement.numbers[index, f"weights {place}"],
                 lambda v=variable, n=number: ops.convert_to_numpy(
                     v if n is None else v[n]
                 ),

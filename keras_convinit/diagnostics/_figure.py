@@ -1,6 +1,7 @@
 """A signal report as a figure."""
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,7 +24,10 @@ def figure_of(report: Any) -> Figure:
     # Without pyplot: no window system is asked for, no state is left behind.
     figure = Figure(figsize=(width, 6.4), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
-    figure.suptitle(_shortened(report.verdict), fontsize=11, fontweight="bold")
+    title = "\n".join(
+        textwrap.wrap(report.verdict, 78, max_lines=3, placeholder=" ...")
+    )
+    figure.suptitle(title, fontsize=10, fontweight="bold")
     _draw(above, [r.forward_norm for r in rows], forward_line(rows, report.inputs))
     _draw(below, [r.error_norm for r in rows], backward_line(rows))
     above.set_ylabel("norm of the output\nat a position")
@@ -111,7 +115,3 @@ def _mark(axes: Axes, troubles: Sequence[Any], count: int) -> None:
             fontsize=8,
             color=TROUBLE,
         )
-
-
-def _shortened(verdict: str, most: int = 90) -> str:
-    return verdict if len(verdict) <= most else f"{verdict[: most - 3]}..."

@@ -58,6 +58,11 @@ def loss_of_outputs(model: keras.Model, loss: Any, x: Any, y: Any, outputs: Any)
     return ops.cast(value, keras.config.floatx())
 
 
+def all_variables(model: Any) -> list[Any]:
+    """The variables of a model, those first that are trained."""
+    return [*model.trainable_variables, *model.non_trainable_variables]
+
+
 def is_sum(loss: Any) -> bool:
     """Whether a loss adds up over the samples, instead of taking their mean."""
     return getattr(loss, "reduction", None) == "sum"
@@ -81,8 +86,7 @@ def stateless_loss(model: keras.Model, loss: Any) -> Callable[..., Any]:
     def function(trainable: list[Any], other: list[Any], x: Any, y: Any) -> Any:
         model = reference()
         assert model is not None
-        variables = [*model.trainable_variables, *model.non_trainable_variables]
-        values = zip(variables, [*trainable, *other], strict=True)
+        values = zip(all_variables(model), [*trainable, *other], strict=True)
         # In a trace nothing may be made for later, such as the metrics of a loss.
         with keras.StatelessScope(
             list(values), collect_losses=True, initialize_variables=False

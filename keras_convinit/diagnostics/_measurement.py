@@ -1,7 +1,9 @@
 """One pass forward and back, of which numbers come out and nothing else."""
 
 import dataclasses
+import math
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -10,7 +12,13 @@ from keras import ops
 
 from keras_convinit import backend
 from keras_convinit.diagnostics import _sample, _statistics
-from keras_convinit.diagnostics._loss import check_labels, is_sum, loss_of_outputs
+from keras_convinit.diagnostics._loss import (
+    all_variables,
+    check_labels,
+    is_sum,
+    loss_of_outputs,
+)
+from keras_convinit.diagnostics._points import Points
 from keras_convinit.diagnostics._walk import Step, Walk, axis_of_input
 from keras_convinit.graph import Trace
 from keras_convinit.graph.program import as_input
@@ -19,16 +27,17 @@ from keras_convinit.layers import ScaledResidualStack
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """The numbers of one pass, in float64.
+    """The numbers of one pass.
 
     Args:
         steps: What ran, in order.
-        inputs: What `of_signal` gives for each input of the model; zeros where it
-            holds no real numbers.
-        signals: What `of_signal` gives for the output of each step.
+        inputs: The norm of a position of each input of the model; 0 where it holds no
+            real numbers.
+        signals: The norm of a position of the output of each step.
         errors: The norm of the error signal at the output of each step: over positions
             and channels, and the root mean square of that over samples.
-        weights: What `_weights.norms` gives for each step.
+        numbers: By the index of a step and a name what else is known of it: the share
+            of dead channels, and the norms of weights.
         gradients: The norm of the gradient of each of the values that can be trained.
         loss: The loss, or what has been derived in place of one.
         input_sizes: Channels and positions of each input of the model.
@@ -36,10 +45,10 @@ class Measurement:
     """
 
     steps: tuple[Step, ...]
-    inputs: np.ndarray
+    inputs: tuple[float, ...]
     signals: np.ndarray
     errors: np.ndarray
-    weights: np.ndarray
+    numbers: dict[tuple[int, str], float]
     gradients: np.ndarray
     loss: float
     input_sizes: tuple[tuple[int, int], ...]
@@ -86,16 +95,14 @@ class Measurer:
             for call in program.calls
             if isinstance(call.layer, ScaledResidualStack)
         ]
-        self._rows = {
-            id(variable): stack.num_blocks
-            for stack in self._stacks
-            for variable in stack.weights
-        }
         self._steps: tuple[Step, ...] = ()
         self._outputs: Any = None
         self._ends: frozenset[int] = frozenset()
         self._input_sizes: tuple[tuple[int, int], ...] = ()
-        self._compiled = backend.compiled(self._measure)
+        self._names: tuple[tuple[int, str], ...] = ()
+        self._compiled = backend.compiled(
+            self._measure, lambda: all_variables(self._alive())
+        )
 
     def __call__(self, x: Any, y: Any, seed: int) -> Measurement:
         """Measures, with the weights of the moment."""
@@ -110,35 +117,46 @@ class Measurer:
                 strict=True,
             )
         ]
-        trainable, other = (
-            [ops.convert_to_tensor(variable) for variable in variables]
-            for variables in (model.trainable_variables, model.non_trainable_variables)
-        )
         if not self._steps:
-            backend.outline(self._look, trainable, other, inputs)
+            values = [ops.convert_to_tensor(v) for v in all_variables(model)]
+            backend.outline(self._look, values, inputs)
             if self._supervised:
-                self._check(trainable, other, inputs, y)
+                self._check(values, inputs, y)
         size = _sample.size_of(x)
         labels = (
             _sample.tensors(y) if self._supervised else self._cotangents(size, seed)
         )
-        found = self._compiled(trainable, other, inputs, labels)
-        numbers = {
-            name: np.asarray(ops.convert_to_numpy(value), np.float64)
-            for name, value in found.items()
-        }
-        loss = model.loss if self._loss is None and model.compiled else self._loss
+        found = self._compiled(inputs, labels)
+        return self._measurement(size, {k: _array(v) for k, v in found.items()})
+
+    def _measurement(self, size: int, found: dict[str, np.ndarray]) -> Measurement:
+        numbers = dict(zip(self._names, found["numbers"].tolist(), strict=True))
+        # Norms over all positions of the batch have come.
+        signals = np.array(
+            [
+                numbers[index, "norm"] / math.sqrt(size * step.positions)
+                for index, step in enumerate(self._steps)
+            ]
+        )
+        inputs = tuple(
+            float(norm) / math.sqrt(size * positions)
+            for norm, (_, positions) in zip(
+                found["inputs"], self._input_sizes, strict=True
+            )
+        )
         # The loss is a mean over samples, so what a sample gives is divided by them.
+        model = self._alive()
+        loss = model.loss if self._loss is None and model.compiled else self._loss
         summed = self._supervised and is_sum(loss)
-        factor = size**-0.5 if summed else size**0.5
+        errors = found["errors"] * (size**-0.5 if summed else size**0.5)
         return Measurement(
             self._steps,
-            numbers["inputs"],
-            numbers["signals"],
-            factor * numbers["errors"],
-            numbers["weights"],
-            numbers["gradients"],
-            float(numbers["loss"]),
+            inputs,
+            signals,
+            errors,
+            numbers,
+            found["gradients"],
+            float(found["loss"]),
             self._input_sizes,
             self._ends,
         )
@@ -148,23 +166,30 @@ class Measurer:
         assert model is not None
         return model
 
-    def _scope(self, trainable: list[Any], other: list[Any]) -> Any:
-        model = self._alive()
-        variables = [*model.trainable_variables, *model.non_trainable_variables]
+    def _scope(self, values: list[Any]) -> Any:
         # In a trace nothing may be made for later, such as the metrics of a loss.
         return keras.StatelessScope(
-            list(zip(variables, [*trainable, *other], strict=True)),
+            list(zip(all_variables(self._alive()), values, strict=True)),
             initialize_variables=False,
         )
 
-    def _look(self, trainable: list[Any], other: list[Any], inputs: list[Any]) -> Any:
-        """Finds out what runs, and the shapes that come out."""
-        points, values = self._points(trainable)
-        scope = self._scope(trainable, other)
-        walk = Walk(scope, points, self._blocks(values, points, other))
+    def _walk(
+        self,
+        values: list[Any],
+        points: Points,
+        inputs: list[Any],
+        handles: Sequence[Any] = (),
+    ) -> tuple[Walk, Any]:
+        scope = self._scope(points.whole(values))
+        walk = Walk(scope, points, self._steps, handles)
         with scope:
-            outputs = walk.run(self._program, self._structured(inputs))
+            return walk, walk.run(self._program, self._structured(inputs))
+
+    def _look(self, values: list[Any], inputs: list[Any]) -> Any:
+        """Finds out what runs, and the shapes that come out."""
+        walk, outputs = self._walk(values, self._points(values), inputs)
         self._steps = tuple(walk.steps)
+        self._names = tuple(walk.numbers)
         self._outputs = keras.tree.map_structure(_Spec.of, outputs)
         self._ends = frozenset(map(walk.source_of, keras.tree.flatten(outputs)))
         axes = [axis_of_input(self._program, x) for x in inputs]
@@ -177,11 +202,12 @@ class Measurer:
         )
         return outputs
 
-    def _check(
-        self, trainable: list[Any], other: list[Any], inputs: list[Any], y: Any
-    ) -> None:
+    def _points(self, values: list[Any]) -> Points:
+        return Points(self._alive().trainable_variables, self._stacks, values)
+
+    def _check(self, values: list[Any], inputs: list[Any], y: Any) -> None:
         few = self._structured([each[:2] for each in inputs])
-        with self._scope(trainable, other):
+        with self._scope(values):
             check_labels(
                 self._alive(),
                 self._loss,
@@ -207,106 +233,52 @@ class Measurer:
             for values, spec in zip(drawn, specs, strict=True)
         ]
 
-    def _points(self, trainable: list[Any]) -> tuple[dict[Any, int], list[Any]]:
-        """Where the values to derive for are, and the values: of stacks the rows."""
-        points: dict[Any, int] = {}
-        values: list[Any] = []
-        for variable, value in zip(
-            self._alive().trainable_variables, trainable, strict=True
-        ):
-            blocks = self._rows.get(id(variable))
-            if blocks is None:
-                points[id(variable)] = len(values)
-                values.append(value)
-                continue
-            for number, row in enumerate(ops.unstack(value, blocks, axis=0)):
-                points[id(variable), number] = len(values)
-                values.append(row)
-        return points, values
-
-    def _blocks(
-        self, values: list[Any], points: dict[Any, int], other: list[Any]
-    ) -> dict[int, Any]:
-        """The rows of the variables of stacks."""
-        fixed = {
-            id(variable): value
-            for variable, value in zip(
-                self._alive().non_trainable_variables, other, strict=True
-            )
-        }
-        return {
-            key: (
-                ops.unstack(fixed[key], blocks, axis=0)
-                if key in fixed
-                else [values[points[key, number]] for number in range(blocks)]
-            )
-            for key, blocks in self._rows.items()
-        }
-
     def _measure(
-        self, trainable: list[Any], other: list[Any], inputs: list[Any], labels: Any
+        self, values: list[Any], inputs: list[Any], labels: Any
     ) -> dict[str, Any]:
-        points, values = self._points(trainable)
+        points = self._points(values)
         count = len(self._steps)
 
         def run(given: list[Any]) -> Any:
-            handles, values = given[:count], given[count:]
-            current = [
-                old
-                if points.get(id(variable)) is None
-                else values[points[id(variable)]]
-                for variable, old in zip(
-                    self._alive().trainable_variables, trainable, strict=True
-                )
-            ]
-            scope = self._scope(current, other)
-            walk = Walk(scope, points, self._blocks(values, points, other), handles)
-            with scope:
-                outputs = walk.run(self._program, self._structured(inputs))
-            value = self._value(trainable, other, inputs, labels, outputs)
-            return value, (ops.stack(walk.signals), ops.stack(walk.weights))
+            moved = points.at(given[count:])
+            walk, outputs = self._walk(values, moved, inputs, given[:count])
+            value = self._value(values, inputs, labels, outputs)
+            return value, ops.stack(list(walk.numbers.values()))
 
         handles = [ops.zeros((), "float32") for _ in range(count)]
-        value, (signals, weights), gradients = backend.gradient(run)(
-            [*handles, *values]
-        )
+        value, numbers, gradients = backend.gradient(run)([*handles, *points.values])
         return {
-            "inputs": ops.stack([self._of_input(x) for x in inputs]),
-            "signals": signals,
-            "weights": weights,
+            "inputs": ops.stack([_norm_of_input(x) for x in inputs]),
+            "numbers": numbers,
             "errors": ops.stack(gradients[:count]),
-            # The first is no gradient: a model may have none.
+            # The first is none: a model may have nothing that can be trained.
             "gradients": ops.stack(
-                [
-                    ops.zeros((), "float32"),
-                    *map(_statistics.euclidean_norm, gradients[count:]),
-                ]
+                [ops.zeros((), "float32"), *map(backend.norm, gradients[count:])]
             )[1:],
             "loss": value,
         }
 
     def _value(
-        self,
-        trainable: list[Any],
-        other: list[Any],
-        inputs: Any,
-        labels: Any,
-        outputs: Any,
+        self, values: list[Any], inputs: list[Any], labels: Any, outputs: Any
     ) -> Any:
         if self._supervised:
             # With the weights as they are: regularizers are no part of the signal.
-            with self._scope(trainable, other):
+            with self._scope(values):
                 x = self._structured(inputs)
                 return loss_of_outputs(self._alive(), self._loss, x, labels, outputs)
         real = [x for x in keras.tree.flatten(outputs) if _statistics.is_floating(x)]
-        size = keras.tree.flatten(inputs)[0].shape[0]
         terms = [
             ops.sum(ops.cast(x * label, "float32"))
             for x, label in zip(real, labels, strict=True)
         ]
-        return sum(terms[1:], terms[0]) / size
+        return sum(terms[1:], terms[0]) / inputs[0].shape[0]
 
-    def _of_input(self, x: Any) -> Any:
-        if not _statistics.is_floating(x):
-            return ops.zeros((3,), "float32")
-        return _statistics.of_signal(x, axis_of_input(self._program, x))
+
+def _array(values: Any) -> np.ndarray:
+    return np.asarray(ops.convert_to_numpy(values), np.float64)
+
+
+def _norm_of_input(x: Any) -> Any:
+    if not _statistics.is_floating(x):
+        return ops.zeros((), "float32")
+    return backend.norm(x)

@@ -6,14 +6,18 @@ in the papers.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
-from keras_convinit.diagnostics import _weights
+from keras_convinit.diagnostics._kinds import (
+    ACTIVATIONS,
+    NORMALIZATIONS,
+    is_activation,
+)
 from keras_convinit.diagnostics._walk import Step
 from keras_convinit.graph import ScaledSum, canonical_activation, fused_activation
 from keras_convinit.kernels import Kernel
@@ -26,13 +30,11 @@ class Signal:
 
     Args:
         norm: The norm of a position.
-        varying: The share of its square that is no mean of a channel.
         channels: Its channels.
         positions: Its positions.
     """
 
     norm: float
-    varying: float
     channels: int
     positions: int
 
@@ -51,16 +53,17 @@ class Passage:
     backward: Sequence[float | None]
 
 
-Rule = Callable[[Step, Sequence[Signal], np.ndarray], Passage | None]
+Numbers = dict[str, float]
+Rule = Callable[[Step, Sequence[Signal], Numbers], Passage | None]
 
 
-def passage(step: Step, inputs: Sequence[Signal], weights: np.ndarray) -> Passage:
+def passage(step: Step, inputs: Sequence[Signal], numbers: Numbers) -> Passage:
     """What the theory says of a step.
 
     Args:
         step: The step.
         inputs: What enters it.
-        weights: The norms of its weights.
+        numbers: What else is known of the step, such as the norms of its weights.
 
     Returns:
         The passage, with None for what the theory does not know.
@@ -68,11 +71,12 @@ def passage(step: Step, inputs: Sequence[Signal], weights: np.ndarray) -> Passag
     nothing = Passage(None, [None] * len(inputs))
     if not inputs or not all(0 < signal.norm < math.inf for signal in inputs):
         return nothing
-    rule = _rule(step.layer)
-    return (rule and rule(step, inputs, weights)) or nothing
+    rule = _rule(step)
+    return (rule and rule(step, inputs, numbers)) or nothing
 
 
-def _rule(layer: Any) -> Rule | None:
+def _rule(step: Step) -> Rule | None:
+    layer = step.layer
     for classes, rule in _RULES:
         if isinstance(layer, classes):
             return rule
@@ -82,37 +86,20 @@ def _rule(layer: Any) -> Rule | None:
         return named
     if is_activation(layer):
         return _activation
-    return _linear if 0 < len(_weights.kernels(layer)) < 3 else None
+    return _linear if 0 < len(step.kernels) < 3 else None
 
 
-def is_activation(layer: Any) -> bool:
-    """Whether a layer is nothing but an activation."""
-    return isinstance(layer, ACTIVATIONS) or canonical_activation(layer) is not layer
-
-
-def is_normalization(layer: Any) -> bool:
-    """Whether the size of what a layer gives does not depend on that of its input."""
-    return isinstance(layer, NORMALIZATIONS)
-
-
-def is_sum(layer: Any) -> bool:
-    """Whether a layer adds up."""
-    return isinstance(layer, ScaledSum) or type(layer).__name__ in ("Add", "Average")
-
-
-def _linear(
-    step: Step, inputs: Sequence[Signal], weights: np.ndarray
-) -> Passage | None:
-    kernels = _weights.kernels(step.layer)
+def _linear(step: Step, inputs: Sequence[Signal], numbers: Numbers) -> Passage | None:
+    kernels = step.kernels
     separable = keras.layers.SeparableConv1D, keras.layers.SeparableConv2D
     if len(inputs) > 1 or (len(kernels) == 2 and not isinstance(step.layer, separable)):
         return None
     square, backward = inputs[0].norm ** 2, 1.0
-    norms = weights[[_weights.FIRST, _weights.SECOND][: len(kernels)]]
-    for kernel, norm in zip(kernels, norms, strict=True):
+    for number, kernel in enumerate(kernels):
+        norm = numbers[f"weights {number}"]
         forward, back = _gains(kernel, norm)
         square, backward = square * forward, backward * back
-    square += weights[_weights.BIAS] ** 2
+    square += numbers.get("bias", 0.0) ** 2
     activation = fused_activation(step.layer)
     if activation is None:
         return Passage(math.sqrt(square), [math.sqrt(backward)])
@@ -134,17 +121,30 @@ def _gains(kernel: Kernel, norm: float) -> tuple[float, float]:
 def _through(
     activation: Any, square: float, backward: float, channels: int
 ) -> Passage | None:
-    variance = square / channels
+    # To three digits, so that one that is known may be found again.
+    variance = float(f"{square / channels:.2e}")
     try:
-        forward = channels * variance / forward_scale(activation, variance)
-        backward = backward / backward_scale(activation, variance)
+        forward = square / _scale(forward_scale, activation, variance)
+        backward = backward / _scale(backward_scale, activation, variance)
     except ValueError:
         return None
     return Passage(math.sqrt(forward), [math.sqrt(backward)])
 
 
+def _scale(scale: Any, activation: Any, variance: float) -> float:
+    # The slopes of a layer may be trained.
+    if isinstance(activation, keras.layers.Layer):
+        return scale(activation, variance)
+    return _remembered(scale, activation, variance)
+
+
+@functools.lru_cache(4096)
+def _remembered(scale: Any, activation: Any, variance: float) -> float:
+    return scale(activation, variance)
+
+
 def _activation(
-    step: Step, inputs: Sequence[Signal], weights: np.ndarray
+    step: Step, inputs: Sequence[Signal], numbers: Numbers
 ) -> Passage | None:
     activation = canonical_activation(step.layer)
     square = inputs[0].norm ** 2
@@ -153,24 +153,24 @@ def _activation(
     return _through(activation, square, 1.0, step.channels)
 
 
-def _dropout(step: Step, inputs: Sequence[Signal], weights: np.ndarray) -> Passage:
+def _dropout(step: Step, inputs: Sequence[Signal], numbers: Numbers) -> Passage:
     gain = 1 / math.sqrt(1 - step.layer.rate) if step.layer.rate < 1 else 0.0
     return Passage(gain * inputs[0].norm, [gain])
 
 
 def _normalization(
-    step: Step, inputs: Sequence[Signal], weights: np.ndarray
+    step: Step, inputs: Sequence[Signal], numbers: Numbers
 ) -> Passage | None:
     layer, signal = step.layer, inputs[0]
     gamma, beta = getattr(layer, "gamma", None), getattr(layer, "beta", None)
-    scale = 1.0 if gamma is None else weights[_weights.GAMMA] ** 2 / _size(gamma)
-    shift = 0.0 if beta is None else weights[_weights.BETA] ** 2 / _size(beta)
+    scale = 1.0 if gamma is None else numbers["gamma"] ** 2 / _size(gamma)
+    shift = 0.0 if beta is None else numbers["beta"] ** 2 / _size(beta)
     backward = None
     if isinstance(layer, keras.layers.BatchNormalization):
         if not layer.trainable:
             # It then takes its moving averages.
             return None
-        variance = signal.norm**2 * signal.varying / signal.channels
+        variance = signal.norm**2 * numbers["varying"] / signal.channels
         if variance <= 0:
             return None
         shrink = 1 / (variance + layer.epsilon)
@@ -183,7 +183,7 @@ def _size(variable: Any) -> int:
     return math.prod(variable.shape)
 
 
-def _sum(step: Step, inputs: Sequence[Signal], weights: np.ndarray) -> Passage | None:
+def _sum(step: Step, inputs: Sequence[Signal], numbers: Numbers) -> Passage | None:
     if any(
         (signal.channels, signal.positions) != (step.channels, step.positions)
         for signal in inputs
@@ -199,7 +199,7 @@ def _sum(step: Step, inputs: Sequence[Signal], weights: np.ndarray) -> Passage |
 
 
 def _concatenation(
-    step: Step, inputs: Sequence[Signal], weights: np.ndarray
+    step: Step, inputs: Sequence[Signal], numbers: Numbers
 ) -> Passage | None:
     if sum(signal.channels for signal in inputs) != step.channels:
         return None
@@ -207,25 +207,11 @@ def _concatenation(
     return Passage(math.hypot(*(signal.norm for signal in inputs)), shares)
 
 
-def _rearranged(step: Step, inputs: Sequence[Signal], weights: np.ndarray) -> Passage:
+def _rearranged(step: Step, inputs: Sequence[Signal], numbers: Numbers) -> Passage:
     share = inputs[0].positions / step.positions
     return Passage(inputs[0].norm * math.sqrt(share), [1.0])
 
 
-ACTIVATIONS = (
-    keras.layers.Activation,
-    keras.layers.ELU,
-    keras.layers.LeakyReLU,
-    keras.layers.PReLU,
-    keras.layers.ReLU,
-    keras.layers.Softmax,
-)
-NORMALIZATIONS = (
-    keras.layers.BatchNormalization,
-    keras.layers.GroupNormalization,
-    keras.layers.LayerNormalization,
-    keras.layers.RMSNormalization,
-)
 _RULES: Sequence[tuple[Any, Rule]] = (
     (ACTIVATIONS, _activation),
     (NORMALIZATIONS, _normalization),

@@ -2,32 +2,26 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from keras_convinit.diagnostics import _statistics, _weights
 from keras_convinit.diagnostics._measurement import Measurement
-from keras_convinit.diagnostics._prediction import (
-    Passage,
-    Signal,
-    is_activation,
-    passage,
-)
+from keras_convinit.diagnostics._prediction import Passage, Signal, passage
 from keras_convinit.diagnostics.signal_row import SignalRow
-from keras_convinit.graph import fused_activation
 
 
 def rows_of(measurement: Measurement) -> tuple[SignalRow, ...]:
     """One row for each step."""
     steps = measurement.steps
-    norms = measurement.signals[:, _statistics.NORM]
+    numbers: list[dict[str, float]] = [{} for _ in steps]
+    for (index, name), number in measurement.numbers.items():
+        numbers[index][name] = number
     entering = [
         [_norm_of(measurement, source) for source in step.sources] for step in steps
     ]
     passages = [
-        passage(step, [_signal(measurement, s) for s in step.sources], weights)
-        for step, weights in zip(steps, measurement.weights, strict=True)
+        passage(step, [_signal(measurement, s) for s in step.sources], known)
+        for step, known in zip(steps, numbers, strict=True)
     ]
     consumers: list[list[tuple[int, int]]] = [[] for _ in steps]
     for index, step in enumerate(steps):
@@ -40,58 +34,45 @@ def rows_of(measurement: Measurement) -> tuple[SignalRow, ...]:
         beta, predicted_beta = _betas(
             measurement, passages, index, consumers[index], index in measurement.outputs
         )
-        weight = measurement.weights[index][_weights.ALL]
-        shares = fused_activation(step.layer) is not None or is_activation(step.layer)
+        weights = [
+            n for name, n in numbers[index].items() if name.startswith("weights")
+        ]
         rows.append(
             SignalRow(
                 path=step.path,
                 type=type(step.layer).__name__,
                 inputs=step.sources,
                 channels=step.channels,
-                forward_norm=float(norms[index]),
-                alpha=_ratio(norms[index], before),
+                forward_norm=float(measurement.signals[index]),
+                alpha=_ratio(measurement.signals[index], before),
                 predicted_alpha=_ratio(passages[index].forward, before),
                 error_norm=float(measurement.errors[index]),
                 beta=beta,
                 predicted_beta=predicted_beta,
-                weight_norm=float(weight) if _has_weights(step) else None,
+                weight_norm=math.hypot(*weights) if weights else None,
                 gradient_norm=(
                     float(np.linalg.norm(measurement.gradients[list(step.points)]))
                     if step.points
                     else None
                 ),
-                dead_share=(
-                    float(measurement.signals[index, _statistics.DEAD])
-                    if shares
-                    else None
-                ),
+                dead_share=numbers[index].get("dead"),
             )
         )
     return tuple(rows)
 
 
-def _has_weights(step: Any) -> bool:
-    return bool(getattr(step.layer, "weights", ()))
-
-
 def _norm_of(measurement: Measurement, source: int) -> float:
-    signals = measurement.signals if source >= 0 else measurement.inputs
-    return float(signals[source if source >= 0 else -1 - source, _statistics.NORM])
+    if source < 0:
+        return measurement.inputs[-1 - source]
+    return float(measurement.signals[source])
 
 
 def _signal(measurement: Measurement, source: int) -> Signal:
-    if source >= 0:
-        numbers, step = measurement.signals[source], measurement.steps[source]
-        channels, positions = step.channels, step.positions
-    else:
-        numbers = measurement.inputs[-1 - source]
-        channels, positions = measurement.input_sizes[-1 - source]
-    return Signal(
-        float(numbers[_statistics.NORM]),
-        float(numbers[_statistics.VARYING]),
-        channels,
-        positions,
-    )
+    norm = _norm_of(measurement, source)
+    if source < 0:
+        return Signal(norm, *measurement.input_sizes[-1 - source])
+    step = measurement.steps[source]
+    return Signal(norm, step.channels, step.positions)
 
 
 def _betas(

@@ -1,4 +1,4 @@
-"""What is kept of a tensor: a few numbers, in float32 whatever it computes in."""
+"""What is kept of the output of a layer: a few numbers."""
 
 import math
 from typing import Any
@@ -6,51 +6,27 @@ from typing import Any
 import keras
 from keras import ops
 
-# What `of_signal` gives, in this order.
-NORM, VARYING, DEAD = range(3)
+
+def dead_share(x: Any, axis: int) -> Any:
+    """The share of channels that are zero all over the batch."""
+    alive = ops.any(ops.not_equal(x, 0), axis=_but(x, axis))
+    return 1 - ops.mean(ops.cast(alive, "float32"))
 
 
-def euclidean_norm(x: Any) -> Any:
-    """The root of the sum of squares of all entries; NaN where one is not finite."""
-    scaled, largest = _scaled(x)
-    return largest * ops.sqrt(ops.sum(ops.square(scaled)))
-
-
-def of_signal(x: Any, axis: int) -> Any:
-    """What is kept of the output of a layer, as a vector.
-
-    The norm: the root of the mean, over batch and positions, of the sum of squares
-    over channels. The share of its square that is left when the mean of each channel
-    is taken off. The share of channels that are zero everywhere.
-
-    Args:
-        x: A tensor; its first axis is the batch.
-        axis: The axis of the channels.
-
-    Returns:
-        A vector of three.
-    """
-    if len(x.shape) < 2:
-        x = ops.reshape(x, (-1, 1))
-    scaled, largest = _scaled(x)
-    axes = [i for i in range(len(x.shape)) if i != axis % len(x.shape)]
-    squares = ops.mean(ops.square(scaled), axis=axes)
-    total = ops.sum(squares)
-    means = ops.sum(ops.square(ops.mean(scaled, axis=axes)))
-    return ops.stack(
-        [
-            largest * ops.sqrt(total),
-            1 - means / ops.where(total > 0, total, 1.0),
-            ops.mean(ops.cast(squares == 0, "float32")),
-        ]
-    )
-
-
-def _scaled(x: Any) -> tuple[Any, Any]:
-    # Squares would overflow, or vanish, long before the numbers themselves do.
+def varying_share(x: Any, axis: int) -> Any:
+    """The share of the sum of squares that is left without the mean of each channel."""
     x = ops.cast(x, "float32")
+    # The squares of what is far from 1 would leave the range of numbers.
     largest = ops.max(ops.abs(x))
-    return x / ops.where(largest > 0, largest, 1.0), largest
+    x = x / ops.where(largest > 0, largest, 1.0)
+    squares = ops.sum(ops.mean(ops.square(x), axis=_but(x, axis)))
+    means = ops.sum(ops.square(ops.mean(x, axis=_but(x, axis))))
+    return 1 - means / ops.where(squares > 0, squares, 1.0)
+
+
+def _but(x: Any, axis: int) -> list[int]:
+    rank = len(x.shape)
+    return [i for i in range(rank) if rank == 1 or i != axis % rank]
 
 
 def channels_of(shape: Any, axis: int) -> int:

@@ -4,9 +4,8 @@ import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 
-from keras_convinit.diagnostics._prediction import is_normalization, is_sum
+from keras_convinit.diagnostics._kinds import is_normalization, is_sum
 from keras_convinit.diagnostics._walk import Step
-from keras_convinit.diagnostics._weights import kernels
 from keras_convinit.diagnostics.signal_row import SignalRow
 
 # How much larger or smaller than at its start a signal may be.
@@ -108,7 +107,7 @@ def _watched(steps: Sequence[Step]) -> set[int]:
         if is_normalization(step.layer)
         for source in step.sources
     }
-    linear = [index for index, step in enumerate(steps) if kernels(step.layer)]
+    linear = [index for index, step in enumerate(steps) if step.kernels]
     # What a classifier gives need not be of the size of anything.
     last = linear[-1] if linear else len(steps)
     return {

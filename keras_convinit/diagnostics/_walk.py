@@ -10,9 +10,12 @@ from keras import ops
 
 from keras_convinit import backend
 from keras_convinit.diagnostics import _statistics, _weights
+from keras_convinit.diagnostics._kinds import has_activation
+from keras_convinit.diagnostics._points import Points
 from keras_convinit.graph import ScaledSum, Trace, Value, open_up, trace
 from keras_convinit.graph.composites import Cast
 from keras_convinit.graph.program import takes_training
+from keras_convinit.kernels import Kernel
 from keras_convinit.layers import ScaledResidualStack
 
 
@@ -27,6 +30,7 @@ class Step:
             and so on for the inputs of the model.
         channels: Channels of its output.
         positions: Positions of its output, in one sample.
+        kernels: Its kernels.
         points: Which of the values that can be trained belong to it.
         block: Where it is one of a stack: the stack, and the number of the block.
     """
@@ -36,6 +40,7 @@ class Step:
     sources: tuple[int, ...]
     channels: int
     positions: int
+    kernels: tuple[Kernel, ...]
     points: tuple[int, ...]
     block: tuple[Any, int] | None
 
@@ -45,25 +50,26 @@ class Walk:
 
     Args:
         scope: The scope, which has the values of all variables.
-        points: For the id of a variable the index of its value among those that are
-            derived for; those of a stack by id and number of the block.
-        rows: For the id of a variable of a stack, its rows.
-        handles: One for each step, or none to run without.
+        points: The values that are derived for.
+        steps: What a run before this one has found, if there was one.
+        handles: One for each step then.
     """
 
     def __init__(
         self,
         scope: Any,
-        points: dict[Any, int],
-        rows: dict[int, Sequence[Any]],
-        handles: Sequence[Any] | None = None,
+        points: Points,
+        steps: Sequence[Step] = (),
+        handles: Sequence[Any] = (),
     ) -> None:
         self.steps: list[Step] = []
-        self.signals: list[Any] = []
-        self.weights: list[Any] = []
+        # By the index of the step, and what it is.
+        self.numbers: dict[tuple[int, str], Any] = {}
+        self._before = steps
         self._scope = scope
-        self._points = dict(points)
-        self._rows = rows
+        self._points = points
+        # In a block, for the id of a variable of the branch: that of the stack.
+        self._stacked: dict[int, Any] = {}
         self._handles = handles
         self._block: tuple[Any, int] | None = None
         self._names: collections.Counter[str] = collections.Counter()
@@ -142,10 +148,10 @@ class Walk:
         for number in range(stack.num_blocks):
             self._block = stack, number
             for variable, whole in zip(template.weights, stack._stacked, strict=True):
-                self._scope.add_update((variable, self._rows[id(whole)][number]))
-                point = self._points.get((id(whole), number))
-                if point is not None:
-                    self._points[id(variable)] = point
+                value = self._scope.get_current_value(whole)
+                row = self._points.row(whole, number, value)
+                self._scope.add_update((variable, row))
+                self._stacked[id(variable)] = whole
             name = f"{path}/block_{number}"
             branch = self._apply(
                 f"{name}/{template.layer.name}", template.layer, (x,), {}
@@ -172,29 +178,54 @@ class Walk:
         if real is None:
             return outputs
         index, x = len(self.steps), flat[real]
-        self._names[path] += 1
-        count = self._names[path]
-        variables = getattr(layer, "trainable_variables", ())
-        ids = (self._points.get(id(variable)) for variable in variables)
-        self.steps.append(
-            Step(
-                path if count == 1 else f"{path}#{count}",
-                layer,
-                tuple(source for source, _ in given),
-                _statistics.channels_of(x.shape, axis),
-                _statistics.positions_of(x.shape, axis),
-                tuple(i for i in ids if i is not None),
-                self._block,
-            )
-        )
-        if self._handles is not None:
-            self.signals.append(_statistics.of_signal(ops.stop_gradient(x), axis))
-            self.weights.append(_weights.norms(layer))
-            x = backend.watched(x, self._handles[index], _statistics.euclidean_norm)
+        if self._before:
+            step = self._before[index]
+        else:
+            step = self._step(path, layer, [source for source, _ in given], x, axis)
+        self.steps.append(step)
+        self._measure(index, step, args, ops.stop_gradient(x), axis)
+        if self._handles:
+            x = backend.watched(x, self._handles[index], backend.norm)
         flat[real] = x
         for each in flat:
             self._note(each, index, axis)
         return keras.tree.pack_sequence_as(outputs, flat)
+
+    def _step(
+        self, path: str, layer: Any, sources: Sequence[int], x: Any, axis: int
+    ) -> Step:
+        self._names[path] += 1
+        count = self._names[path]
+        variables = getattr(layer, "trainable_variables", ())
+        points = map(self._point, variables)
+        return Step(
+            path if count == 1 else f"{path}#{count}",
+            layer,
+            tuple(sources),
+            _statistics.channels_of(x.shape, axis),
+            _statistics.positions_of(x.shape, axis),
+            _weights.kernels(layer),
+            tuple(point for point in points if point is not None),
+            self._block,
+        )
+
+    def _point(self, variable: Any) -> int | None:
+        whole = self._stacked.get(id(variable))
+        if whole is None or self._block is None:
+            return self._points.index(variable)
+        _, number = self._block
+        index = self._points.index(whole, number)
+        return self._points.index(whole) if index is None else index
+
+    def _measure(self, index: int, step: Step, args: Any, x: Any, axis: int) -> None:
+        found = {"norm": backend.norm(x)}
+        if has_activation(step.layer):
+            found["dead"] = _statistics.dead_share(x, axis)
+        if isinstance(step.layer, keras.layers.BatchNormalization):
+            entering = ops.stop_gradient(args[0])
+            found["varying"] = _statistics.varying_share(entering, axis)
+        found.update(_weights.norms(step.layer, step.kernels))
+        self.numbers.update({(index, name): value for name, value in found.items()})
 
     def _note(self, x: Any, source: int, axis: int) -> None:
         self._known[id(x)] = source, axis

@@ -1,14 +1,12 @@
-"""What is kept of the weights of a layer."""
+"""What is kept of the weights of a layer: norms."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from keras import ops
 
-from keras_convinit.diagnostics._statistics import euclidean_norm
+from keras_convinit import backend
 from keras_convinit.kernels import Kernel, kernels_of
-
-# What `norms` gives, in this order. Two kernels at most are told apart.
-FIRST, SECOND, BIAS, GAMMA, BETA, ALL = range(6)
 
 
 def kernels(layer: Any) -> tuple[Kernel, ...]:
@@ -19,44 +17,39 @@ def kernels(layer: Any) -> tuple[Kernel, ...]:
         return ()
 
 
-def effective(layer: Any, kernel: Kernel) -> Any:
-    """What a kernel multiplies by: of a weight-normalised one not the variable."""
-    compute = getattr(layer, "effective_kernel", None)
-    return kernel.variable if compute is None else compute()
+def norms(layer: Any, found: Sequence[Kernel]) -> Iterator[tuple[str, Any]]:
+    """The norms of its weights by name, where the values of variables are at hand.
 
+    Of a weight-normalised layer the effective kernel counts. A layer without a kernel
+    has those of all its trainable variables.
 
-def bias(layer: Any) -> Any:
-    """The bias of a layer, or of the one that it wraps, if any."""
-    found = getattr(layer, "bias", None)
-    return (
-        getattr(getattr(layer, "layer", None), "bias", None) if found is None else found
-    )
-
-
-def norms(layer: Any) -> Any:
-    """The norms of its weights as a vector, 0 where there are none.
-
-    Called where the values of variables are at hand. The last is that of all kernels,
-    or of all that can be trained where there is no kernel.
+    Args:
+        layer: The layer.
+        found: Its kernels.
     """
-    found = [effective(layer, kernel) for kernel in kernels(layer)]
-    if not found and not getattr(layer, "weights", ()):
-        return ops.zeros((ALL + 1,), "float32")
-    rest = found or layer.trainable_variables
-    parts = [
-        *[*found, None, None][:2],
-        bias(layer),
-        getattr(layer, "gamma", None),
-        getattr(layer, "beta", None),
-    ]
-    each = [_norm(part) for part in parts]
-    total = ops.zeros((), "float32")
-    if rest:
-        total = euclidean_norm(ops.stack([_norm(part) for part in rest]))
-    return ops.stack([*each, total])
+    effective = getattr(layer, "effective_kernel", None)
+    for number, kernel in enumerate(found):
+        yield (
+            f"weights {number}",
+            _norm(effective() if effective else kernel.variable),
+        )
+    if not found:
+        for number, variable in enumerate(getattr(layer, "trainable_variables", ())):
+            yield f"weights {number}", _norm(variable)
+    for name, part in (
+        ("bias", _bias(layer)),
+        ("gamma", getattr(layer, "gamma", None)),
+        ("beta", getattr(layer, "beta", None)),
+    ):
+        if part is not None and hasattr(part, "shape"):
+            yield name, _norm(part)
+
+
+def _bias(layer: Any) -> Any:
+    inner = getattr(layer, "layer", None)
+    found = getattr(layer, "bias", None)
+    return getattr(inner, "bias", None) if found is None else found
 
 
 def _norm(values: Any) -> Any:
-    if values is None or isinstance(values, bool | float | int):
-        return ops.zeros((), "float32")
-    return euclidean_norm(ops.stop_gradient(ops.convert_to_tensor(values)))
+    return backend.norm(ops.stop_gradient(ops.convert_to_tensor(values)))

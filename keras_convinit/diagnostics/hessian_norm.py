@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import weakref
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ from keras_convinit._checks import positive, positive_integer
 from keras_convinit.diagnostics import _sample
 from keras_convinit.diagnostics._lanczos import lanczos, largest_entry_iteration
 from keras_convinit.diagnostics._loss import (
+    all_variables,
     check_loss,
     check_on_few,
     identity_of,
@@ -164,13 +166,7 @@ class _Hessian:
             model,
             "Hessian-vector product",
             identity_of(model, loss),
-            lambda: backend.compiled(
-                backend.hessian_product(stateless_loss(model, loss))
-            ),
-        )
-        self._trainable, self._other = (
-            [keras.ops.convert_to_tensor(variable) for variable in variables]
-            for variables in (model.trainable_variables, model.non_trainable_variables)
+            lambda: _product(model, loss),
         )
         summed = is_sum(model.loss if loss is None and model.compiled else loss)
         samples = _sample.size_of(x)
@@ -185,7 +181,8 @@ class _Hessian:
                 strict=True,
             )
         ]
-        self._shapes = [tuple(value.shape) for value in self._trainable]
+        self._variables = model.trainable_variables
+        self._shapes = [tuple(variable.shape) for variable in self._variables]
         self._sizes = [math.prod(shape) for shape in self._shapes]
         self.size = sum(self._sizes)
         kinds = {variable.dtype for variable in model.trainable_variables}
@@ -195,9 +192,9 @@ class _Hessian:
         """The Hessian times a vector."""
         parts = np.split(vector, np.cumsum(self._sizes)[:-1])
         directions = [
-            keras.ops.convert_to_tensor(part.reshape(shape), dtype=value.dtype)
-            for part, shape, value in zip(
-                parts, self._shapes, self._trainable, strict=True
+            keras.ops.convert_to_tensor(part.reshape(shape), dtype=variable.dtype)
+            for part, shape, variable in zip(
+                parts, self._shapes, self._variables, strict=True
             )
         ]
         total, product = 0.0, np.zeros_like(vector)
@@ -221,10 +218,23 @@ class _Hessian:
 
     def _once(self, directions: list[Any], x: Any, y: Any) -> Any:
         try:
-            return self._product(self._trainable, directions, self._other, x, y)
+            return self._product(directions, x, y)
         except (LookupError, NotImplementedError) as error:
             raise ValueError(
                 "The framework must have a second derivative of every operation of "
                 f"the model. Received: one without, on {keras.backend.backend()}: "
                 f"{error}"
             ) from error
+
+
+def _product(model: keras.Model, loss: Any) -> Any:
+    """The compiled Hessian-vector product, which holds the model weakly."""
+    value = stateless_loss(model, loss)
+    reference = weakref.ref(model)
+    count = len(model.trainable_variables)
+
+    def product(values: list[Any], directions: list[Any], x: Any, y: Any) -> Any:
+        compute = backend.hessian_product(value)
+        return compute(values[:count], directions, values[count:], x, y)
+
+    return backend.compiled(product, lambda: all_variables(reference()))

@@ -177,7 +177,7 @@ def signal_report(
     rows = rows_of(measurement)
     return SignalReport(
         rows,
-        tuple(float(norm) for norm in measurement.inputs[:, 0]),
+        measurement.inputs,
         measurement.loss if y is not None else None,
         troubles_of(measurement.steps, rows),
         duplicates_of(measurement),

@@ -181,9 +181,19 @@ def hessian_product(function: Callable[..., Any]) -> Callable[..., Any]:
     return product
 
 
-def norm(x: Any) -> Any:
-    """The root of the sum of squares, in float32, without overflow on the way."""
+def norm(x: Any, wide: bool = True) -> Any:
+    """The root of the sum of squares, in float32.
+
+    Args:
+        x: A tensor.
+        wide: Whether its squares may be too large, or too small, for float32.
+
+    Returns:
+        A scalar.
+    """
     x = x.astype("float32")
+    if not wide:
+        return jnp.sqrt(jnp.sum(jnp.square(x)))
     largest = jnp.max(jnp.abs(x))
     scaled = x / jnp.where(largest > 0, largest, 1.0)
     return largest * jnp.sqrt(jnp.sum(jnp.square(scaled)))

@@ -210,9 +210,18 @@ def hessian_product(function: Callable[..., Any]) -> Callable[..., Any]:
     return product
 
 
-def norm(x: Any) -> Any:
-    """The root of the sum of squares, in float32, without overflow on the way."""
-    return tf.cast(tf.sqrt(2 * tf.nn.l2_loss(tf.cast(x, "float64"))), "float32")
+def norm(x: Any, wide: bool = True) -> Any:
+    """The root of the sum of squares, in float32.
+
+    Args:
+        x: A tensor.
+        wide: Whether its squares may be too large, or too small, for float32.
+
+    Returns:
+        A scalar.
+    """
+    wider = tf.cast(x, "float64" if wide else "float32")
+    return tf.cast(tf.sqrt(2 * tf.nn.l2_loss(wider)), "float32")
 
 
 def watched(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:

@@ -177,9 +177,18 @@ def _gradients(value: Any, points: list[Any], create_graph: bool = False) -> Any
     )
 
 
-def norm(x: Any) -> Any:
-    """The root of the sum of squares, in float32, without overflow on the way."""
-    return torch.linalg.vector_norm(x, dtype=torch.float64).to(torch.float32)
+def norm(x: Any, wide: bool = True) -> Any:
+    """The root of the sum of squares, in float32.
+
+    Args:
+        x: A tensor.
+        wide: Whether its squares may be too large, or too small, for float32.
+
+    Returns:
+        A scalar.
+    """
+    dtype = torch.float64 if wide else torch.float32
+    return torch.linalg.vector_norm(x, dtype=dtype).to(torch.float32)
 
 
 def watched(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:

@@ -52,4 +52,5 @@ def _bias(layer: Any) -> Any:
 
 
 def _norm(values: Any) -> Any:
-    return backend.norm(ops.stop_gradient(ops.convert_to_tensor(values)))
+    values = ops.stop_gradient(ops.convert_to_tensor(values))
+    return backend.norm(values, wide=False)

@@ -1,0 +1,131 @@
+"""What a verdict says of networks with something wrong."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_convinit import signal_report
+from keras_convinit.layers import ScaledResidualStack
+
+X = np.random.default_rng(0).standard_normal((16, 8))
+
+
+def network(*layers):
+    return keras.Sequential([keras.Input((8,)), *layers])
+
+
+def dense(name, scale=1.0, activation="relu", seed=None):
+    initializer = keras.initializers.VarianceScaling(
+        2 * scale**2, "fan_in", "untruncated_normal", seed=seed
+    )
+    return keras.layers.Dense(8, activation, name=name, kernel_initializer=initializer)
+
+
+def test_weights_that_are_not_finite():
+    model = network(*(dense(name) for name in "abc"), keras.layers.Dense(3))
+    model.get_layer("b").kernel.assign(np.full((8, 8), np.nan))
+    report = signal_report(model, X)
+    trouble = report.troubles[0]
+    assert (trouble.kind, trouble.path, trouble.row) == ("not finite", "b", 1)
+    assert report.verdict.startswith("not finite at b (forward)")
+    assert "nan" in str(report)
+    assert report.to_dict()["rows"][1]["forward_norm"] is None
+
+
+def test_a_signal_that_overflows():
+    layers = [dense(f"d{number}", 1e10) for number in range(6)]
+    verdict = signal_report(network(*layers), X).verdict
+    # 10^10 to the power of 4 is beyond float32.
+    assert verdict.startswith("not finite at d3 (forward)")
+
+
+@pytest.mark.parametrize(("scale", "kind"), [(100.0, "exploding"), (0.01, "vanishing")])
+def test_the_first_layer_beyond_the_limit(scale, kind):
+    model = network(
+        dense("a"), dense("b"), dense("c", scale), dense("d"), keras.layers.Dense(3)
+    )
+    report = signal_report(model, X)
+    forward, backward = report.troubles
+    assert (forward.kind, forward.direction, forward.path) == (kind, "forward", "c")
+    # The error signal meets the weights of "c" on its way to "b".
+    assert (backward.kind, backward.direction, backward.path) == (kind, "backward", "b")
+    ratio = report.rows[2].forward_norm / report.rows[0].forward_norm
+    assert forward.ratio == pytest.approx(ratio)
+    assert f"{kind} from c (forward, x {forward.ratio:.2g})" in report.verdict
+
+
+def test_a_classifier_may_be_small():
+    model = network(dense("a"), dense("b"), dense("c", 1e-4, None))
+    assert signal_report(model, X).verdict == "steady"
+
+
+@pytest.mark.parametrize("scale", [0.01, 100.0])
+def test_a_normalisation_makes_up_for_the_size_of_a_kernel(scale):
+    layers = []
+    for number in range(4):
+        layers += [
+            dense(f"d{number}", scale, None),
+            keras.layers.BatchNormalization(epsilon=1e-12),
+            keras.layers.ReLU(),
+        ]
+    model = network(*layers, keras.layers.Dense(3))
+    assert not [
+        trouble
+        for trouble in signal_report(model, X).troubles
+        if trouble.kind != "dead"
+    ]
+
+
+def test_a_wider_layer_is_no_explosion():
+    # He keeps the root mean square, and the norm grows by sqrt(200).
+    wide = keras.layers.Dense(1600, "relu", kernel_initializer="he_normal")
+    model = network(dense("a"), wide, keras.layers.Dense(3))
+    assert signal_report(model, X).verdict == "steady"
+
+
+def test_dead_layers_are_named():
+    dead = keras.layers.Dense(8, "relu", name="gone", bias_initializer="ones")
+    model = network(dense("a"), dead, keras.layers.Dense(3))
+    dead.bias.assign(-1000 * np.ones(8))
+    report = signal_report(model, X)
+    assert report.rows[1].dead_share == 1
+    assert "dead: gone" in report.verdict
+    half = np.where(np.arange(8) < 4, -1000.0, 1000.0)
+    dead.bias.assign(half)
+    report = signal_report(model, X)
+    assert report.rows[1].dead_share == 0.5
+    assert "dead" not in {trouble.kind for trouble in report.troubles}
+
+
+def test_kernels_with_equal_content():
+    shared = keras.initializers.GlorotNormal(seed=1)
+    layers = [
+        keras.layers.Dense(8, name=name, kernel_initializer=shared) for name in "abc"
+    ]
+    model = network(*layers, dense("d"), dense("e"))
+    report = signal_report(model, X)
+    assert report.duplicates == (("a.kernel", "b.kernel", "c.kernel"),)
+    assert report.verdict.endswith("equal kernels: a.kernel = b.kernel = c.kernel")
+    model.get_layer("a").kernel.assign(2 * model.get_layer("a").kernel)
+    assert signal_report(model, X).duplicates == (("b.kernel", "c.kernel"),)
+
+
+def test_what_is_no_pair_of_equal_kernels():
+    inputs = keras.Input((8,))
+    layer = dense("shared")
+    twice = keras.Model(inputs, layer(layer(inputs)))
+    assert signal_report(twice, X).duplicates == ()
+    zeros = [keras.layers.Dense(8, kernel_initializer="zeros") for _ in range(2)]
+    assert signal_report(network(*zeros), X).duplicates == ()
+    norms = [keras.layers.Dense(8, kernel_initializer="orthogonal") for _ in range(3)]
+    assert signal_report(network(*norms), X).duplicates == ()
+
+
+def test_equal_blocks_of_a_stack():
+    stack = ScaledResidualStack(keras.layers.Dense(8), 3, name="stack")
+    model = network(stack)
+    assert signal_report(model, X).duplicates == ()
+    kernel = next(v for v in stack.weights if len(v.shape) == 3)
+    kernel.assign(keras.ops.take(kernel, [1, 1, 2], axis=0))
+    (pair,) = signal_report(model, X).duplicates
+    assert [path.split("/")[1] for path in pair] == ["block_0", "block_1"]

@@ -174,7 +174,8 @@ def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     """
 
     def value_and_gradient(points: list[Any], *arguments: Any) -> Any:
-        points = [tf.convert_to_tensor(point) for point in points]
+        # Not the tensors themselves: the function may use them elsewhere, too.
+        points = [tf.identity(point) for point in points]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(points)
             value, rest = function(points, *arguments)

@@ -36,7 +36,7 @@ class Measurement:
         signals: The norm of a position of the output of each step.
         errors: The norm of the error signal at the output of each step: over positions
             and channels, and the root mean square of that over samples.
-        numbers: By the index of a step and a name what else is known of it: the share
+        numbers: By the index of a step and a name what else is known of it: the number
             of dead channels, and the norms of weights.
         gradients: The norm of the gradient of each of the values that can be trained.
         loss: The loss, or what has been derived in place of one.

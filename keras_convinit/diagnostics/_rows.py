@@ -30,6 +30,7 @@ def rows_of(measurement: Measurement) -> tuple[SignalRow, ...]:
                 consumers[source].append((index, place))
     rows = []
     for index, step in enumerate(steps):
+        dead = numbers[index].get("dead")
         before = math.hypot(*entering[index]) if entering[index] else None
         beta, predicted_beta = _betas(
             measurement, passages, index, consumers[index], index in measurement.outputs
@@ -55,7 +56,7 @@ def rows_of(measurement: Measurement) -> tuple[SignalRow, ...]:
                     if step.points
                     else None
                 ),
-                dead_share=numbers[index].get("dead"),
+                dead_share=dead / step.channels if dead is not None else None,
             )
         )
     return tuple(rows)

@@ -7,10 +7,10 @@ import keras
 from keras import ops
 
 
-def dead_share(x: Any, axis: int) -> Any:
-    """The share of channels that are zero all over the batch."""
-    alive = ops.any(ops.not_equal(x, 0), axis=_but(x, axis))
-    return 1 - ops.mean(ops.cast(alive, "float32"))
+def dead_channels(x: Any, axis: int) -> Any:
+    """The number of channels that are zero all over the batch."""
+    zero = ops.all(ops.equal(x, 0), axis=_but(x, axis))
+    return ops.sum(ops.cast(zero, "float32"))
 
 
 def varying_share(x: Any, axis: int) -> Any:

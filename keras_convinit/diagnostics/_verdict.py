@@ -81,7 +81,9 @@ def _way(
     if not forward:
         order.reverse()
     for index in order:
-        if not math.isfinite(norms[index]):
+        # Some activations swallow what is not finite, on some frameworks.
+        weights = rows[index].weight_norm if forward else None
+        if not math.isfinite(norms[index]) or not math.isfinite(weights or 0.0):
             yield Trouble("not finite", direction, index, rows[index].path)
             return
     start: tuple[float, float] | None = None

@@ -220,7 +220,7 @@ class Walk:
     def _measure(self, index: int, step: Step, args: Any, x: Any, axis: int) -> None:
         found = {"norm": backend.norm(x)}
         if has_activation(step.layer):
-            found["dead"] = _statistics.dead_share(x, axis)
+            found["dead"] = _statistics.dead_channels(x, axis)
         if isinstance(step.layer, keras.layers.BatchNormalization):
             entering = ops.stop_gradient(args[0])
             found["varying"] = _statistics.varying_share(entering, axis)

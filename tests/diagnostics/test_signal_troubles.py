@@ -29,7 +29,7 @@ def test_weights_that_are_not_finite():
     assert (trouble.kind, trouble.path, trouble.row) == ("not finite", "b", 1)
     assert report.verdict.startswith("not finite at b (forward)")
     assert "nan" in str(report)
-    assert report.to_dict()["rows"][1]["forward_norm"] is None
+    assert report.to_dict()["rows"][1]["weight_norm"] is None
 
 
 def test_a_signal_that_overflows():

@@ -130,6 +130,7 @@ PUBLIC = [
     (name, getattr(module, name))
     for module in (
         keras_convinit,
+        keras_convinit.graph,
         keras_convinit.initializers,
         keras_convinit.layers,
         keras_convinit.optimizers,

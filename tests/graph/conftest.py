@@ -108,6 +108,13 @@ def frozen():
     return keras.Model(inputs, sequential()(inputs, training=False))
 
 
+def told_twice():
+    # A functional model tells its parts what it is told, whatever is written in it.
+    inputs = keras.Input((6, 6, 2))
+    x = frozen()(inputs, training=True)
+    return keras.Model(inputs, keras.layers.Dense(2, name="last")(x))
+
+
 MODELS = {
     function.__name__: function
     for function in (
@@ -123,6 +130,7 @@ MODELS = {
         wrappers,
         other_rank_and_dtype,
         frozen,
+        told_twice,
     )
 }
 

@@ -142,6 +142,19 @@ def test_a_shared_layer_may_be_asked_for_one_thing():
     assert not graph.conflicts
 
 
+def test_equal_activations_are_no_conflict():
+    shared = L.Dense(4, name="shared")
+    outputs = {}
+
+    def build(x):
+        found = [shared(L.LeakyReLU(slope)(x)) for slope in slopes]
+        return L.Dense(2)(L.Concatenate()(found))
+
+    for slopes in ((0.3, 0.3), (0.3, 0.2)):
+        outputs[slopes] = [c.name for c in read(functional(build, 4)).conflicts]
+    assert outputs == {(0.3, 0.3): [], (0.3, 0.2): ["preceding"]}
+
+
 def test_a_composite_layer_of_somebody_elses_is_opened():
     class Block(L.Layer):
         def __init__(self):

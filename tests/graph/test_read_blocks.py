@@ -146,6 +146,32 @@ def test_pooling_in_between_ends_a_stage():
     assert graph_of(build, 8, 8, 2).stages == (1, 1)
 
 
+def test_a_width_that_changes_without_a_kernel_ends_a_stage():
+    # As in the first ResNet for CIFAR: every other position, and zeros for channels.
+    def build(x):
+        for stride in (1, 2, 1):
+            y = L.Conv2D(2 * stride * x.shape[-1] // 2, 3, stride, padding="same")(x)
+            if stride == 2:
+                width = x.shape[-1]
+                x = ops.pad(x[:, ::2, ::2], [[0, 0]] * 3 + [[0, width]])
+            x = x + y
+        return x
+
+    graph = graph_of(build, 8, 8, 2)
+    assert graph.stages == (1, 2)
+    assert not any(s.projection for s in graph.sites)
+
+
+def test_a_path_to_which_something_else_is_added_is_no_branch():
+    def build(x):
+        y = dense(name="a")(x)
+        return y + ops.relu(dense(name="b")(y) + x)
+
+    graph = graph_of(build)
+    assert graph.stages == (1,)
+    assert {s.path: s.last_in_branch for s in graph.sites} == {"a": False, "b": True}
+
+
 def test_a_stride_is_seen_where_no_size_is_known():
     def build(x):
         for stride in (1, 2, 1):

@@ -114,6 +114,15 @@ def test_the_slope_of_an_operation_is_kept():
     assert abs(forward_scale(graph.sites[1].preceding) - 2 / 1.09) < 1e-5
 
 
+def test_a_sigmoid_that_is_also_used_alone_stays_one():
+    def build(x):
+        x = conv("a")(x)
+        gate = ops.sigmoid(x)
+        return L.Concatenate()([conv("b")(x * gate), conv("c")(gate)])
+
+    assert around(graph_of(build), "c")[0] == "sigmoid"
+
+
 def test_raw_inputs_are_preceded_by_nothing():
     graph = graph_of(
         chain(L.Rescaling(2.0), L.Normalization(mean=0.0, variance=1.0), conv("a"))

@@ -5,10 +5,12 @@ Importing this package is all it takes: Keras then knows its initializers and la
 
 from keras_convinit import graph, initializers, layers, optimizers, schemes
 from keras_convinit.diagnostics import (
+    GammaSuggestion,
     HessianNorm,
     SignalReport,
     hessian_norm,
     signal_report,
+    suggest_gamma,
 )
 from keras_convinit.geometry import Geometry
 from keras_convinit.kernels import Kernel, kernels_of
@@ -19,6 +21,7 @@ from keras_convinit.schemes import InitializationReport, initialize
 __version__ = "0.1.0"
 
 __all__ = [
+    "GammaSuggestion",
     "Geometry",
     "HessianNorm",
     "InitializationReport",
@@ -36,4 +39,5 @@ __all__ = [
     "optimizers",
     "schemes",
     "signal_report",
+    "suggest_gamma",
 ]

@@ -142,7 +142,14 @@ PUBLIC = [
 
 
 # Made by functions of the package, and read.
-DATA = {"Kernel", "InitializationReport", "LeftAlone", "Preset", "Row"}
+DATA = {
+    "Kernel",
+    "RelativeChange",
+    "InitializationReport",
+    "LeftAlone",
+    "Preset",
+    "Row",
+}
 
 
 @pytest.mark.parametrize(("name", "thing"), PUBLIC, ids=[name for name, _ in PUBLIC])

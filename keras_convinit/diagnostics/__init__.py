@@ -4,12 +4,15 @@ from keras_convinit.diagnostics._verdict import Trouble
 from keras_convinit.diagnostics.hessian_norm import HessianNorm, hessian_norm
 from keras_convinit.diagnostics.signal_report import SignalReport, signal_report
 from keras_convinit.diagnostics.signal_row import SignalRow
+from keras_convinit.diagnostics.suggest_gamma import GammaSuggestion, suggest_gamma
 
 __all__ = [
+    "GammaSuggestion",
     "HessianNorm",
     "SignalReport",
     "SignalRow",
     "Trouble",
     "hessian_norm",
     "signal_report",
+    "suggest_gamma",
 ]

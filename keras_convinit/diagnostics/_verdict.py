@@ -48,7 +48,8 @@ def troubles_of(
 
     The signal starts at the first layer with a kernel, the error signal at the last
     but the classifier, and both are looked at there, where signals are added up and at
-    normalisations; where a normalisation follows a kernel at once, behind it. A
+    normalisations; where a normalisation follows a kernel at once, behind it. What a
+    shortcut leads around is passed over: there a signal may be small on purpose. A
     normalisation makes what enters it forget its size, so the signal starts anew
     there. Its size is the norm or the root mean square over channels, whichever has
     changed less: layers that keep one change the other where they grow wider. A signal
@@ -112,13 +113,31 @@ def _watched(steps: Sequence[Step]) -> set[int]:
     linear = [index for index, step in enumerate(steps) if step.kernels]
     # What a classifier gives need not be of the size of anything.
     last = linear[-1] if linear else len(steps)
-    return {
+    candidates = {
         index
         for index, step in enumerate(steps)
         if index < last
         and index not in normalized
-        and (index in linear or is_sum(step.layer) or is_normalization(step.layer))
-    } or set(linear)
+        and (step.kernels or is_sum(step.layer) or is_normalization(step.layer))
+    }
+    everywhere = candidates & _on_every_path(steps)
+    return everywhere if len(everywhere) > 1 else candidates or set(linear)
+
+
+def _on_every_path(steps: Sequence[Step]) -> set[int]:
+    """The steps that nothing leads around."""
+    reach = -1
+    found = set()
+    ends = [-1] * (len(steps) + 1)
+    for index, step in enumerate(steps):
+        for source in step.sources:
+            ends[max(source, -1) + 1] = index
+    for index in range(len(steps)):
+        # How far what was there before this step is still read.
+        reach = max(reach, ends[index])
+        if reach <= index:
+            found.add(index)
+    return found
 
 
 def sentence(troubles: Sequence[Trouble], duplicates: Sequence[tuple[str, ...]]) -> str:

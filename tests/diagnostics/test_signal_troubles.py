@@ -83,6 +83,19 @@ def test_a_wider_layer_is_no_explosion():
     assert signal_report(model, X).verdict == "steady"
 
 
+def test_a_small_branch_is_no_loss_where_a_shortcut_leads_around():
+    x = inputs = keras.Input((8,))
+    for number in range(4):
+        branch = dense(f"b{number}", 1e-6, None)(dense(f"a{number}")(x))
+        x = keras.layers.Add(name=f"sum{number}")([x, branch])
+    model = keras.Model(inputs, keras.layers.Dense(3)(x))
+    assert signal_report(model, X).verdict == "steady"
+    model.get_layer("b1").kernel.assign(1e9 * model.get_layer("b1").kernel)
+    forward, backward = signal_report(model, X).troubles
+    assert (forward.kind, forward.path) == ("exploding", "sum1")
+    assert (backward.kind, backward.path) == ("exploding", "sum0")
+
+
 def test_dead_layers_are_named():
     dead = keras.layers.Dense(8, "relu", name="gone", bias_initializer="ones")
     model = network(dense("a"), dead, keras.layers.Dense(3))

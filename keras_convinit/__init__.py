@@ -7,6 +7,7 @@ from keras_convinit import graph, initializers, layers, optimizers, schemes
 from keras_convinit.diagnostics import (
     GammaSuggestion,
     HessianNorm,
+    SignalMonitor,
     SignalReport,
     hessian_norm,
     signal_report,
@@ -26,6 +27,7 @@ __all__ = [
     "HessianNorm",
     "InitializationReport",
     "Kernel",
+    "SignalMonitor",
     "SignalReport",
     "backward_scale",
     "fold",

@@ -2,6 +2,7 @@
 
 from keras_convinit.diagnostics._verdict import Trouble
 from keras_convinit.diagnostics.hessian_norm import HessianNorm, hessian_norm
+from keras_convinit.diagnostics.signal_monitor import SignalMonitor
 from keras_convinit.diagnostics.signal_report import SignalReport, signal_report
 from keras_convinit.diagnostics.signal_row import SignalRow
 from keras_convinit.diagnostics.suggest_gamma import GammaSuggestion, suggest_gamma
@@ -9,6 +10,7 @@ from keras_convinit.diagnostics.suggest_gamma import GammaSuggestion, suggest_ga
 __all__ = [
     "GammaSuggestion",
     "HessianNorm",
+    "SignalMonitor",
     "SignalReport",
     "SignalRow",
     "Trouble",

@@ -45,12 +45,14 @@ def forward_line(
 ) -> list[float | None]:
     """The norms that the predicted ratios come to, from the inputs of the model on.
 
-    Where there is no prediction the measured ratio is taken.
+    Where there is no prediction the measured ratio is taken. What a normalisation gives
+    depends on its weights alone, so the line starts anew there.
     """
     line: list[float | None] = []
     for row in rows:
         ratio = row.alpha if row.predicted_alpha is None else row.predicted_alpha
-        before = [line[i] if i >= 0 else inputs[-1 - i] for i in row.inputs]
+        norms = [r.forward_norm for r in rows] if _forgets(row) else line
+        before = [norms[i] if i >= 0 else inputs[-1 - i] for i in row.inputs]
         line.append(_times(ratio, before, row.forward_norm))
     return line
 
@@ -69,6 +71,10 @@ def backward_line(rows: Sequence[SignalRow]) -> list[float | None]:
         behind = [line[consumer] for consumer in consumers[index]]
         line[index] = _times(ratio, behind, row.error_norm)
     return line
+
+
+def _forgets(row: SignalRow) -> bool:
+    return row.type.endswith("Normalization")
 
 
 def _times(

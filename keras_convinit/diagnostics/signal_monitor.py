@@ -1,0 +1,120 @@
+"""Signal reports while a model is trained."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from keras_convinit._checks import positive_integer
+from keras_convinit.diagnostics._event_file import EventFile
+from keras_convinit.diagnostics.signal_report import SignalReport, signal_report
+
+SCALARS = (
+    "forward_norm",
+    "alpha",
+    "error_norm",
+    "beta",
+    "weight_norm",
+    "gradient_norm",
+    "dead_share",
+)
+
+
+class SignalMonitor(keras.callbacks.Callback):
+    """Takes a signal report of one batch, before training and every few epochs.
+
+    Epochs count on where training goes on: with `initial_epoch`, and from one `fit` to
+    the next of the same callback.
+
+    Args:
+        x: A batch, as `signal_report` takes it. A data set is asked once.
+        y: Labels for it.
+        log_dir: A folder for TensorBoard, to which the numbers of each layer go as
+            scalars such as `signal/conv2d/forward_norm`; None for none.
+        every: Epochs from one report to the next.
+        loss: A loss in place of the one with which the model is compiled.
+        seed: Of the random error signal where there are no labels.
+
+    Attributes:
+        reports: The reports, by the number of epochs that came before.
+
+    Raises:
+        ValueError: `every` is not a positive integer.
+        ModuleNotFoundError: `log_dir` is given, and tensorboard is not installed.
+
+    Example:
+        >>> monitor = SignalMonitor(x[:64], y[:64], every=5)
+        >>> model.fit(x, y, epochs=20, callbacks=[monitor])
+        >>> [report.verdict for report in monitor.reports.values()]
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any = None,
+        log_dir: Any = None,
+        *,
+        every: int = 1,
+        loss: Any = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.every = positive_integer("every", every)
+        self.reports: dict[int, SignalReport] = {}
+        # An iterator gives its first batch once.
+        self._batch = next(iter(x), None) if isinstance(x, Iterator) else x
+        self._y = y
+        self._loss = loss
+        self._seed = seed
+        self._events = None if log_dir is None else EventFile(log_dir)
+        self._offset: int | None = None
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The reports as plain data, each with its `"epoch"`."""
+        return [
+            {"epoch": epoch, **report.to_dict()}
+            for epoch, report in self.reports.items()
+        ]
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Forgets where the epochs of the last training began."""
+        self._offset = None
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Takes a report before the first epoch."""
+        if self._offset is None:
+            last = max(self.reports, default=0)
+            self._offset = max(last - epoch, 0)
+            if epoch + self._offset not in self.reports:
+                self._report(epoch + self._offset)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Takes a report every few epochs."""
+        done = epoch + 1 + (self._offset or 0)
+        if done % self.every == 0:
+            self._report(done)
+
+    def on_train_end(self, logs: Any = None) -> None:
+        """Sees to it that what was written is on disk."""
+        if self._events is not None:
+            self._events.flush()
+
+    def _report(self, epoch: int) -> None:
+        report = signal_report(
+            self.model, self._batch, self._y, self._loss, seed=self._seed
+        )
+        self.reports[epoch] = report
+        if self._events is not None:
+            self._events.write(epoch, scalars(report))
+
+
+def scalars(report: SignalReport) -> dict[str, float]:
+    """The numbers of a report under names for TensorBoard."""
+    found = {} if report.loss is None else {"signal/loss": report.loss}
+    for row in report.rows:
+        for name in SCALARS:
+            value = getattr(row, name)
+            if value is not None:
+                found[f"signal/{row.path}/{name}"] = value
+    return found

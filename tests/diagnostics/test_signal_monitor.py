@@ -1,0 +1,124 @@
+"""Signal reports while a model is trained."""
+
+import json
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from keras_convinit import SignalMonitor, signal_report
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.standard_normal((32, 6)).astype("float32")
+Y = RANDOM.integers(0, 3, 32)
+
+
+def network():
+    model = keras.Sequential(
+        [
+            keras.Input((6,)),
+            keras.layers.Dense(8, "relu", name="first"),
+            keras.layers.BatchNormalization(name="norm"),
+            keras.layers.Dense(3, name="last"),
+        ]
+    )
+    model.compile(
+        keras.optimizers.Adam(0.1),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    return model
+
+
+def train(model, monitor, **kwargs):
+    model.fit(X, Y, batch_size=16, verbose=0, callbacks=[monitor], **kwargs)
+
+
+def test_reports_before_training_and_after_each_epoch():
+    model = network()
+    before = signal_report(model, X, Y)
+    monitor = SignalMonitor(X, Y)
+    train(model, monitor, epochs=3)
+    assert list(monitor.reports) == [0, 1, 2, 3]
+    assert monitor.reports[0] == before
+    assert monitor.reports[3] == signal_report(model, X, Y)
+    losses = [report.loss for report in monitor.reports.values()]
+    assert losses[-1] < losses[0]
+    assert len({report.rows[0].weight_norm for report in monitor.reports.values()}) == 4
+
+
+def test_training_is_the_same_with_it():
+    weights = []
+    for monitor in (SignalMonitor(X, Y), keras.callbacks.Callback()):
+        keras.utils.set_random_seed(7)
+        model = network()
+        train(model, monitor, epochs=2, shuffle=False)
+        weights.append(model.get_weights())
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_every_few_epochs_and_on_from_where_it_was():
+    model = network()
+    monitor = SignalMonitor(X, Y, every=2)
+    train(model, monitor, epochs=4)
+    assert list(monitor.reports) == [0, 2, 4]
+    # Once as people say it, once as they forget to.
+    train(model, monitor, initial_epoch=4, epochs=6)
+    assert list(monitor.reports) == [0, 2, 4, 6]
+    train(model, monitor, epochs=2)
+    assert list(monitor.reports) == [0, 2, 4, 6, 8]
+    resumed = SignalMonitor(X, Y, every=2)
+    train(model, resumed, initial_epoch=5, epochs=7)
+    assert list(resumed.reports) == [5, 6]
+
+
+def test_history_is_plain_data():
+    monitor = SignalMonitor(iter([(X, Y)]))
+    train(network(), monitor, epochs=1)
+    assert [entry["epoch"] for entry in monitor.history] == [0, 1]
+    assert json.loads(json.dumps(monitor.history, allow_nan=False)) == monitor.history
+    assert monitor.history[1]["rows"][0]["path"] == "first"
+
+
+def events(folder):
+    from tensorboard.backend.event_processing import event_accumulator
+
+    accumulator = event_accumulator.EventAccumulator(str(folder))
+    accumulator.Reload()
+    return {
+        tag: [(event.step, event.value) for event in accumulator.Scalars(tag)]
+        for tag in accumulator.Tags()["scalars"]
+    }
+
+
+def test_scalars_for_tensorboard(tmp_path):
+    pytest.importorskip("tensorboard")
+    model = network()
+    monitor = SignalMonitor(X, Y, tmp_path / "logs")
+    train(model, monitor, epochs=1)
+    train(model, monitor, initial_epoch=1, epochs=2)
+    found = events(tmp_path / "logs")
+    for name, path in (("forward_norm", "norm"), ("gradient_norm", "first")):
+        rows = [
+            next(row for row in report.rows if row.path == path)
+            for report in monitor.reports.values()
+        ]
+        steps, values = zip(*found[f"signal/{path}/{name}"], strict=True)
+        assert steps == (0, 1, 2)
+        np.testing.assert_allclose(values, [getattr(row, name) for row in rows], 1e-5)
+    assert "signal/norm/dead_share" not in found
+    assert len(found["signal/loss"]) == 3
+
+
+def test_without_tensorboard(monkeypatch, tmp_path):
+    for name in [name for name in sys.modules if name.startswith("tensorboard")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(ModuleNotFoundError, match="pip install tensorboard"):
+        SignalMonitor(X, Y, tmp_path)
+
+
+def test_what_is_refused():
+    with pytest.raises(ValueError, match="`every` must be a positive integer"):
+        SignalMonitor(X, Y, every=0)

@@ -12,6 +12,7 @@ from keras_convinit.lab.data import DATASETS
 from keras_convinit.lab.errors import LabError
 from keras_convinit.lab.quickstart import Options
 from keras_convinit.lab.quickstart import quickstart as run_quickstart
+from keras_convinit.lab.report import report as run_report
 
 # Exit statuses.
 MISSING = 1
@@ -86,6 +87,42 @@ def quickstart(
     with _friendly():
         if not run_quickstart(options, resume, Console()):
             raise typer.Exit(INTERRUPTED)
+
+
+@app.command()
+def report(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A .keras file, or package.module:function."
+        ),
+    ],
+    dataset: Annotated[
+        str | None,
+        typer.Option(help=f"One of {', '.join(DATASETS)}; without, normal noise."),
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Samples to send through.")] = 64,
+    imports: Annotated[
+        list[str] | None,
+        typer.Option("--import", help="A module with classes that the file needs."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="File of the figure, such as signal.png.")
+    ] = None,
+) -> None:
+    """Shows what happens to signals in a model: a table and a figure."""
+    if dataset is not None and dataset not in DATASETS:
+        message = f"`dataset` must be one of {', '.join(DATASETS)}. "
+        raise _failure(f"{message}Received: dataset={dataset!r}", WRONG_OPTION)
+    with _friendly():
+        run_report(
+            model,
+            Console(),
+            dataset=dataset,
+            batch=batch,
+            imports=imports or (),
+            output=output,
+        )
 
 
 @contextlib.contextmanager

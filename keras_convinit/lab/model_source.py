@@ -1,0 +1,124 @@
+"""Models by what people type: a file, or a function that makes one."""
+
+import importlib
+import json
+import sys
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_convinit.lab.errors import LabError
+
+
+def model_from(source: str, imports: Sequence[str] = ()) -> keras.Model:
+    """The model that a name stands for.
+
+    Args:
+        source: A `.keras` file, or `package.module:function`, where the function takes
+            no arguments. Modules are also looked for in the current folder.
+        imports: Modules to import before, for classes that a file needs.
+
+    Returns:
+        The model, built.
+
+    Raises:
+        LabError: There is no such thing, or a file needs classes that are not known.
+    """
+    for name in imports:
+        _module(name)
+    if ":" in source and not Path(source).exists():
+        model = _made(source)
+    else:
+        model = _loaded(Path(source))
+    if not (isinstance(model, keras.Model) and model.built):
+        raise LabError(
+            "MODEL must stand for a built Keras model. "
+            f"Received: {source!r}, which gives {model!r}"
+        )
+    return model
+
+
+def _module(name: str) -> Any:
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not name.startswith(error.name):
+            raise
+        raise LabError(
+            "A module must be installed, or lie in the current folder. "
+            f"Received: {name!r}"
+        ) from error
+
+
+def _made(source: str) -> Any:
+    name, _, attribute = source.partition(":")
+    thing: Any = _module(name)
+    try:
+        for part in attribute.split("."):
+            thing = getattr(thing, part)
+    except AttributeError as error:
+        raise LabError(
+            "MODEL must be a `.keras` file, or `package.module:function`. "
+            f"Received: {source!r}, but {error}"
+        ) from error
+    return thing if isinstance(thing, keras.Model) or not callable(thing) else thing()
+
+
+def _loaded(path: Path) -> Any:
+    if not path.is_file() or path.suffix != ".keras":
+        raise LabError(
+            "MODEL must be a `.keras` file that exists, or `package.module:function`. "
+            f"Received: {str(path)!r}"
+        )
+    try:
+        return keras.models.load_model(path)
+    # Keras raises many kinds of errors, and hides those of imports in a TypeError.
+    except Exception as error:
+        missing = unknown_classes(path)
+        if missing:
+            raise LabError(
+                f"{path} needs classes that are not known: {', '.join(missing)}. "
+                "Name the modules that register them: --import NAME"
+            ) from error
+        first = str(error).strip().splitlines() or [type(error).__name__]
+        raise LabError(f"{path} cannot be loaded: {first[0]}") from error
+
+
+def unknown_classes(path: Path) -> list[str]:
+    """Classes that a `.keras` file needs and Keras cannot find.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Their registered names, each once; none for what is not such a file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read("config.json"))
+    except (KeyError, ValueError, zipfile.BadZipFile):
+        return []
+    return list(dict.fromkeys(_unknown(config)))
+
+
+def _unknown(config: Any) -> Iterator[str]:
+    if isinstance(config, list):
+        for part in config:
+            yield from _unknown(part)
+    if not isinstance(config, dict):
+        return
+    name, module = config.get("registered_name"), config.get("module")
+    # What comes with Keras has a public module and no registered name.
+    ours = module is None or not str(module).startswith("keras.")
+    if isinstance(name, str) and "class_name" in config and ours:
+        known = keras.saving.get_registered_object(name)
+        if known is None and name not in ("function", "builtins"):
+            yield name
+    for part in config.values():
+        yield from _unknown(part)

@@ -1,0 +1,132 @@
+import os
+
+import keras
+import pytest
+from typer.testing import CliRunner
+
+from keras_convinit import signal_report
+from keras_convinit.lab import cli
+from keras_convinit.lab.data import load
+from keras_convinit.lab.model_source import unknown_classes
+
+
+def invoked(*arguments):
+    return CliRunner().invoke(
+        cli.app, ["report", *map(str, arguments)], env={"COLUMNS": "100"}
+    )
+
+
+def network():
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.Conv2D(4, 3, activation="relu", name="conv"),
+            keras.layers.Flatten(name="flat"),
+            keras.layers.Dense(10, name="dense"),
+        ]
+    )
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_file():
+    model = network()
+    model.save("small.keras")
+    result = invoked("small.keras", "--dataset", "digits", "--batch", 16)
+    assert result.exit_code == 0, result.output
+    digits = load("digits", 16)
+    expected = signal_report(model, digits.standardized(digits.train_images))
+    assert str(expected) in result.stdout
+    assert os.path.getsize("small-signal.png") > 10_000
+
+
+def test_a_compiled_file_takes_labels():
+    model = network()
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile("sgd", loss)
+    model.save("small.keras")
+    result = invoked("small.keras", "--dataset", "digits", "--batch", 16)
+    digits = load("digits", 16)
+    x = digits.standardized(digits.train_images)
+    assert str(signal_report(model, x, digits.train_labels)) in result.stdout
+
+
+def test_a_function(tmp_path):
+    (tmp_path / "my_networks.py").write_text(
+        "import keras\n"
+        "def small():\n"
+        "    return keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)])\n"
+        "number = 3\n"
+    )
+    result = invoked("my_networks:small", "--output", "figure.png")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("steady")
+    assert (tmp_path / "figure.png").exists()
+    result = invoked("my_networks:large")
+    assert result.exit_code == cli.MISSING
+    assert "package.module:function" in result.stderr
+    result = invoked("my_networks:number")
+    assert "must stand for a built Keras model" in result.stderr
+
+
+CLASSES = """
+import keras
+
+@keras.saving.register_keras_serializable("my_package")
+class MyLayer(keras.layers.Layer):
+    def call(self, x):
+        return x
+"""
+
+
+def test_a_file_that_needs_classes(tmp_path, fresh_process):
+    (tmp_path / "my_classes.py").write_text(CLASSES)
+    fresh_process(
+        f"""
+        import sys
+        sys.path.insert(0, {str(tmp_path)!r})
+        import keras, my_classes
+        layers = [keras.Input((5,)), my_classes.MyLayer(), keras.layers.Dense(3)]
+        keras.Sequential(layers).save({str(tmp_path / "custom.keras")!r})
+        """
+    )
+    assert unknown_classes(tmp_path / "custom.keras") == ["my_package>MyLayer"]
+    result = invoked("custom.keras")
+    assert result.exit_code == cli.MISSING
+    assert "my_package>MyLayer" in result.stderr
+    assert "--import NAME" in result.stderr
+    result = invoked("custom.keras", "--import", "my_classes")
+    assert result.exit_code == 0, result.output
+    assert "MyLayer" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.keras"], "must be a `.keras` file that exists"),
+        (["no_such_module:function"], "no_such_module"),
+        (["small.keras", "--import", "no_such_module"], "no_such_module"),
+        (["small.keras", "--dataset", "nothing"], "must be one of digits"),
+        (["small.keras", "--dataset", "digits"], "must have images of the shape"),
+        (["broken.keras"], "cannot be loaded"),
+        (["small.keras", "--output", "no/such/folder.png"], "cannot be written"),
+    ],
+)
+def test_what_can_be_mended(arguments, message, tmp_path):
+    keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)]).save("small.keras")
+    (tmp_path / "broken.keras").write_bytes(b"nothing")
+    result = invoked(*arguments)
+    assert result.exit_code in (cli.MISSING, cli.WRONG_OPTION)
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_inputs_that_are_whole_numbers():
+    layers = [keras.Input((5,), dtype="int32"), keras.layers.Embedding(7, 4)]
+    keras.Sequential(layers).save("small.keras")
+    result = invoked("small.keras")
+    assert result.exit_code == cli.MISSING
+    assert "no real numbers" in result.stderr

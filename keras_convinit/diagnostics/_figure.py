@@ -53,6 +53,12 @@ def forward_line(
         ratio = row.alpha if row.predicted_alpha is None else row.predicted_alpha
         norms = [r.forward_norm for r in rows] if _forgets(row) else line
         before = [norms[i] if i >= 0 else inputs[-1 - i] for i in row.inputs]
+        if row.factors is not None and None not in before:
+            # The predicted ratio is for inputs as they were measured; for those that
+            # are predicted it is another.
+            parts = zip(row.factors, before, strict=True)
+            line.append(math.hypot(*(f * b for f, b in parts if b is not None)))
+            continue
         line.append(_times(ratio, before, row.forward_norm))
     return line
 

@@ -47,10 +47,13 @@ class Passage:
         forward: The norm of a position of the output.
         backward: For each input the norm of the error signal there, for one of norm 1
             at the output; None where it is not predicted.
+        factors: What each of several inputs is multiplied by before squares are added
+            up; None for what is no sum of them.
     """
 
     forward: float | None
     backward: Sequence[float | None]
+    factors: tuple[float, ...] | None = None
 
 
 Numbers = dict[str, float]
@@ -195,7 +198,7 @@ def _sum(step: Step, inputs: Sequence[Signal], numbers: Numbers) -> Passage | No
     elif type(step.layer).__name__ == "Average":
         factors = [1 / len(inputs)] * len(inputs)
     parts = [f * signal.norm for f, signal in zip(factors, inputs, strict=True)]
-    return Passage(math.hypot(*parts), factors)
+    return Passage(math.hypot(*parts), factors, tuple(factors))
 
 
 def _concatenation(
@@ -204,7 +207,8 @@ def _concatenation(
     if sum(signal.channels for signal in inputs) != step.channels:
         return None
     shares = [math.sqrt(signal.channels / step.channels) for signal in inputs]
-    return Passage(math.hypot(*(signal.norm for signal in inputs)), shares)
+    norms = (signal.norm for signal in inputs)
+    return Passage(math.hypot(*norms), shares, (1.0,) * len(inputs))
 
 
 def _rearranged(step: Step, inputs: Sequence[Signal], numbers: Numbers) -> Passage:

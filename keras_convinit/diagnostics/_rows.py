@@ -47,6 +47,7 @@ def rows_of(measurement: Measurement) -> tuple[SignalRow, ...]:
                 forward_norm=float(measurement.signals[index]),
                 alpha=_ratio(measurement.signals[index], before),
                 predicted_alpha=_ratio(passages[index].forward, before),
+                factors=passages[index].factors,
                 error_norm=float(measurement.errors[index]),
                 beta=beta,
                 predicted_beta=predicted_beta,

@@ -21,6 +21,7 @@ class SignalRow:
         alpha: Its ratio to that of the input; to the root of the sum of squares where
             there are several.
         predicted_alpha: What the theory says of that, for this input and these weights.
+        factors: Where it adds up several inputs: what each is multiplied by.
         error_norm: The norm of the error signal at its output: of the derivative of a
             sample's loss, over all positions and channels, as root mean square over
             samples. Strides and pooling spread or gather it, and leave the norm.
@@ -47,6 +48,7 @@ class SignalRow:
     forward_norm: float
     alpha: float | None
     predicted_alpha: float | None
+    factors: tuple[float, ...] | None
     error_norm: float
     beta: float | None
     predicted_beta: float | None

@@ -8,6 +8,8 @@ import pytest
 
 from keras_convinit import signal_report
 from keras_convinit.diagnostics import SignalReport, SignalRow, Trouble
+from keras_convinit.diagnostics._figure import forward_line
+from keras_convinit.layers import ScaledResidual
 
 
 def random(*shape):
@@ -24,6 +26,7 @@ def row(index, **changes):
         "forward_norm": 1.2345e-12,
         "alpha": 12345.6,
         "predicted_alpha": 1.0,
+        "factors": None,
         "error_norm": float("inf"),
         "beta": 1e-7,
         "predicted_beta": None,
@@ -119,3 +122,19 @@ def test_a_figure_of_what_is_not_finite():
     broken = row(0, forward_norm=float("nan"), alpha=None, predicted_alpha=None)
     figure = SignalReport((broken,), (1.0,), None, (), ()).plot()
     assert np.isnan(figure.axes[0].get_lines()[0].get_ydata()).all()
+
+
+def test_the_predicted_line_of_residual_blocks_is_the_theorem():
+    inputs = x = keras.Input((64,))
+    for _ in range(20):
+        branch = keras.layers.Dense(64, kernel_initializer="orthogonal")
+        x = ScaledResidual(branch, 20)(x)
+    model = keras.Model(inputs, keras.layers.Dense(2)(x))
+    found = signal_report(model, random(256, 64))
+    line = forward_line(found.rows, found.inputs)
+    (start,) = found.inputs
+    # Of every pair of rows the second is the sum.
+    growth = [line[index] / start for index in range(1, 40, 2)]
+    np.testing.assert_allclose(
+        growth, (1 + 1 / 20) ** (np.arange(1, 21) / 2), rtol=1e-3
+    )

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_convinit.diagnostics import _sample
+from keras_convinit import _sample
 
 
 def check_loss(model: keras.Model, loss: Any) -> Any:

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_convinit import backend
-from keras_convinit.diagnostics import _sample, _statistics
+from keras_convinit import _sample, backend
+from keras_convinit.diagnostics import _statistics
 from keras_convinit.diagnostics._loss import (
     all_variables,
     check_labels,

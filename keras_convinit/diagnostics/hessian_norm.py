@@ -8,9 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_convinit import backend
+from keras_convinit import _sample, backend
 from keras_convinit._checks import positive, positive_integer
-from keras_convinit.diagnostics import _sample
 from keras_convinit.diagnostics._lanczos import lanczos, largest_entry_iteration
 from keras_convinit.diagnostics._loss import (
     all_variables,

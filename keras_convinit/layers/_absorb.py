@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_convinit import backend
 from keras_convinit.activations import elementwise
-from keras_convinit.backend import to_numpy
 
 # f(c x) = c f(x) for c > 0, so that a factor passes.
 TRANSPARENT = (
@@ -99,7 +99,7 @@ def _has_no_bias(layer: Any) -> bool:
     if not getattr(layer, "use_bias", False):
         return True
     if layer.built:
-        return not to_numpy(layer.bias).any()
+        return not backend.to_numpy(layer.bias).any()
     initializer = getattr(layer, "bias_initializer", None)
     return initializer is None or isinstance(initializer, keras.initializers.Zeros)
 

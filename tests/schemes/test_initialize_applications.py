@@ -39,4 +39,7 @@ def test_network(name, monkeypatch):
     )
     targets = [row.target_std for row in report.rows if row.path in kernels]
     assert all(target > 0 for target in targets)
-    assert not report.notes
+    # Layers of Keras' own that are not public, and multiply each channel by a number.
+    unknown = ["LayerScale"] if name == "ConvNeXtTiny" else []
+    assert len(report.notes) == len(unknown)
+    assert all(a in b for a, b in zip(unknown, report.notes, strict=True))

@@ -8,6 +8,7 @@ EXTRA = {
     "matplotlib",
     "rich",
     "sklearn",
+    "tensorboard",
     "tensorflow",
     "tensorflow_datasets",
     "typer",

@@ -1,6 +1,7 @@
 """What we need of JAX and Keras does not offer."""
 
 import contextlib
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -110,7 +111,9 @@ def scan(
 
 
 def compiled(
-    function: Callable[..., Any], variables: Callable[[], Sequence[Any]]
+    function: Callable[..., Any],
+    variables: Callable[[], Sequence[Any]],
+    lazily: bool = False,
 ) -> Callable[..., Any]:
     """A function of the values of variables, compiled once for each kind of arguments.
 
@@ -118,14 +121,18 @@ def compiled(
         function: `function(values, *arguments)`, from nests of tensors to nests of
             tensors, without side effects.
         variables: Gives the variables of Keras; always the same.
+        lazily: Whether the first call of all runs as it is. What runs once is done
+            long before it would be compiled.
 
     Returns:
         A function of the other arguments.
     """
     program = jax.jit(function)
+    calls = itertools.count(0 if lazily else 1)
 
     def run(*arguments: Any) -> Any:
-        return program([variable.value for variable in variables()], *arguments)
+        values = [variable.value for variable in variables()]
+        return (program if next(calls) else function)(values, *arguments)
 
     return run
 

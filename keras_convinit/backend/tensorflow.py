@@ -1,6 +1,6 @@
 """What we need of TensorFlow and Keras does not offer."""
 
-import functools
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -140,7 +140,9 @@ def _loop(
 
 
 def compiled(
-    function: Callable[..., Any], variables: Callable[[], Sequence[Any]]
+    function: Callable[..., Any],
+    variables: Callable[[], Sequence[Any]],
+    lazily: bool = False,
 ) -> Callable[..., Any]:
     """A function of the values of variables, compiled once for each kind of arguments.
 
@@ -148,15 +150,22 @@ def compiled(
         function: `function(values, *arguments)`, from nests of tensors to nests of
             tensors, without side effects.
         variables: Gives the variables of Keras; always the same.
+        lazily: Whether the first call of all runs as it is. What runs once is done
+            long before it would be compiled.
 
     Returns:
         A function of the other arguments.
     """
 
     # The variables are read inside: hundreds of arguments take longer than a network.
-    @functools.partial(tf.function, autograph=False)
-    def run(*arguments: Any) -> Any:
+    def read_and_run(*arguments: Any) -> Any:
         return function([tf.convert_to_tensor(v) for v in variables()], *arguments)
+
+    program = tf.function(read_and_run, autograph=False)
+    calls = itertools.count(0 if lazily else 1)
+
+    def run(*arguments: Any) -> Any:
+        return (program if next(calls) else read_and_run)(*arguments)
 
     return run
 
@@ -255,4 +264,4 @@ def outline(function: Callable[..., Any], *arguments: Any) -> None:
         function: From nests of tensors to nests of tensors, without other effects.
         *arguments: The arguments.
     """
-    tf.function(function, autograph=False).get_concrete_function(*arguments)
+    function(*arguments)

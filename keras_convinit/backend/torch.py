@@ -101,7 +101,9 @@ def _to_array(value: Any) -> np.ndarray:
 
 
 def compiled(
-    function: Callable[..., Any], variables: Callable[[], Sequence[Any]]
+    function: Callable[..., Any],
+    variables: Callable[[], Sequence[Any]],
+    lazily: bool = False,
 ) -> Callable[..., Any]:
     """A function of the values of variables, compiled once for each kind of arguments.
 
@@ -109,6 +111,8 @@ def compiled(
         function: `function(values, *arguments)`, from nests of tensors to nests of
             tensors, without side effects.
         variables: Gives the variables of Keras; always the same.
+        lazily: Whether the first call of all runs as it is. What runs once is done
+            long before it would be compiled.
 
     Returns:
         A function of the other arguments.

@@ -166,6 +166,9 @@ def _check_classes(loss: Any, y: Any, outputs: Any) -> None:
 def identity_of(model: keras.Model, loss: Any) -> tuple[Hashable, ...]:
     """What a program that computes this loss depends on."""
     trainable = tuple(id(variable) for variable in model.trainable_variables)
+    if type(loss).__module__.startswith("keras.") and isinstance(loss, keras.Loss):
+        # Made anew for every report, it is the same nevertheless.
+        return trainable, repr(type(loss)), repr(loss.get_config())
     if loss is not None:
         return trainable, _Object(loss)
     try:

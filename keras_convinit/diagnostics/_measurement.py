@@ -101,7 +101,7 @@ class Measurer:
         self._input_sizes: tuple[tuple[int, int], ...] = ()
         self._names: tuple[tuple[int, str], ...] = ()
         self._compiled = backend.compiled(
-            self._measure, lambda: all_variables(self._alive())
+            self._measure, lambda: all_variables(self._alive()), lazily=True
         )
 
     def __call__(self, x: Any, y: Any, seed: int) -> Measurement:

@@ -1,0 +1,16 @@
+"""The pages to read run, in small."""
+
+import importlib
+
+
+def test_signal_report(root, tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(root / "examples"))
+    page = importlib.import_module("signal_report")
+    before, after = page.main(
+        ["--depth", "12", "--width", "16", "--output", str(tmp_path)]
+    )
+    assert "vanishing from conv_" in before.verdict
+    assert after.verdict == "steady"
+    assert "After initialize(model): steady" in capsys.readouterr().out
+    for name in ("signal_before.png", "signal_after.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")

@@ -20,23 +20,24 @@ WIDTHS = (2.0, 3.6, 2.0, 2.0, 2.0, 2.0, 2.0)
 
 
 def results_figure(results: Results) -> Figure:
-    """One row of two panels for each story.
+    """One row of three panels for each story.
 
-    Left the running training accuracy, right the size of the signal at initialisation;
-    lines are means over seeds, bands reach from the lowest to the highest.
+    Left the running training accuracy, then the size of the signal at initialisation,
+    and that of the error signal; lines are means over seeds, bands reach from the
+    lowest to the highest.
 
     Args:
         results: What to draw.
 
     Returns:
-        A figure of matplotlib, 9 inches wide.
+        A figure of matplotlib, 12 inches wide.
     """
     # Without pyplot: no window system is asked for, no state is left behind.
-    figure = Figure(figsize=(9.0, 4.2 * len(results.stories)), layout="constrained")
+    figure = Figure(figsize=(12.0, 4.2 * len(results.stories)), layout="constrained")
     rows = figure.subfigures(len(results.stories), squeeze=False)[:, 0]
     for row, story in zip(rows, results.stories, strict=True):
         row.suptitle(story.title, fontweight="bold")
-        learning, signal = row.subplots(1, 2)
+        learning, signal, error = row.subplots(1, 3)
         for number, contender in enumerate(story.contenders):
             runs = results.of(story.name, contender.label)
             style: dict[str, Any] = {
@@ -53,8 +54,14 @@ def results_figure(results: Results) -> Figure:
             )
             # At layer 0 stand the images, to which everything is relative.
             _draw(signal, 0, [np.array([1.0, *r.signal], float) for r in runs], style)
+            _draw(error, 1, [np.array(r.error, float) for r in runs], style)
         _furnish_learning(learning, story)
         _furnish_signal(signal, story)
+        signal.set_title("Before the first step: size of the signal", fontsize=10)
+        signal.set_ylabel("RMS of activations,\nrelative to the images")
+        _furnish_signal(error, story)
+        error.set_title("... and of the error on its way back", fontsize=10)
+        error.set_ylabel("norm of the error signal,\nrelative to the last")
         handles, labels = learning.get_legend_handles_labels()
         row.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     return figure
@@ -100,9 +107,7 @@ def _furnish_learning(axes: Axes, story: Story) -> None:
 
 
 def _furnish_signal(axes: Axes, story: Story) -> None:
-    axes.set_title("Before the first step: size of the signal", fontsize=10)
     axes.set_xlabel("layer" if story.watched == "activation" else story.watched)
-    axes.set_ylabel("RMS of activations,\nrelative to the images")
     axes.set_yscale("log")
     axes.axhline(1, color="0.6", linewidth=0.8, zorder=0)
     axes.set_xlim(left=0)

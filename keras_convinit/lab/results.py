@@ -11,7 +11,7 @@ from keras_convinit.lab.errors import LabError
 from keras_convinit.lab.story import Story
 
 # Changed when a file of an earlier version could be misunderstood.
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Run:
         accuracies: Share of each step's batch that was classified rightly.
         signal: Root mean square of the outputs of each watched layer at initialisation,
             as a multiple of that of the images; None where it is not finite.
+        error: Norm of the error signal there, as a multiple of that at the last.
         seconds: How long it took.
     """
 
@@ -40,6 +41,7 @@ class Run:
     losses: tuple[float, ...]
     accuracies: tuple[float, ...]
     signal: tuple[float | None, ...]
+    error: tuple[float | None, ...]
     seconds: float
 
     @property
@@ -127,7 +129,7 @@ class Results:
 
 
 def _run(values: dict[str, Any]) -> Run:
-    curves = ("losses", "accuracies", "signal")
+    curves = ("losses", "accuracies", "signal", "error")
     return Run(**{**values, **{name: tuple(values[name]) for name in curves}})
 
 

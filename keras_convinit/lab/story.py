@@ -67,7 +67,7 @@ class Story:
         contenders: Who competes.
         training: How all of them are trained.
         watched: Prefix of the names of those layers whose outputs are the signal on its
-            way through the network.
+            way through the network, or of blocks of layers.
     """
 
     name: str

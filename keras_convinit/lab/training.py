@@ -11,8 +11,8 @@ import numpy as np
 from keras_convinit.lab import models
 from keras_convinit.lab.data import ImageDataset
 from keras_convinit.lab.results import Run
-from keras_convinit.lab.signal import relative_signal
 from keras_convinit.lab.story import Contender, Story, Training
+from keras_convinit.lab.watching import initial_signals
 
 # Called after every step with the loss and the accuracy of its batch.
 Observer = Callable[[float, float], None]
@@ -48,7 +48,10 @@ def run(
         num_classes=dataset.num_classes,
         **contender.arguments,
     )
-    signal = relative_signal(model, train_images[:256], story.watched)
+    few = slice(256)
+    signal, error = initial_signals(
+        model, train_images[few], dataset.train_labels[few], _loss(), story.watched
+    )
 
     recorder = _Recorder(observe)
     _fit(model, train_images, dataset.train_labels, story.training, seed, recorder)
@@ -65,6 +68,7 @@ def run(
         losses=tuple(recorder.losses),
         accuracies=tuple(recorder.accuracies),
         signal=signal,
+        error=error,
         seconds=round(time.perf_counter() - start, 1),
     )
 
@@ -93,7 +97,7 @@ def _fit(
             momentum=training.momentum,
             global_clipnorm=training.clip_norm,
         ),
-        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        _loss(),
         metrics=[
             LastBatch(_cross_entropy, name="batch_loss"),
             LastBatch(keras.metrics.sparse_categorical_accuracy, name="batch_accuracy"),
@@ -109,6 +113,10 @@ def _fit(
         verbose=0,
         callbacks=[recorder],
     )
+
+
+def _loss() -> keras.losses.Loss:
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
 def _cross_entropy(labels: Any, logits: Any) -> Any:

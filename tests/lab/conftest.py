@@ -49,6 +49,7 @@ def made_run(contender="he_normal", seed=0, **fields):
             "losses": (1.5, 1.25),
             "accuracies": (0.0, 0.5),
             "signal": (1.0, 0.5),
+            "error": (4.0, 1.0),
             "seconds": 0.1,
             **fields,
         }

@@ -18,19 +18,22 @@ def test_lines_are_means_over_seeds(results, make_run):
         make_run(seed=0, accuracies=tuple(up), signal=(1.0, 0.5)),
         make_run(seed=1, accuracies=tuple(down), signal=(3.0, 0.1)),
     )
-    learning, signal = panels(dataclasses.replace(results, runs=runs))
+    learning, signal, error = panels(dataclasses.replace(results, runs=runs))
     steps, accuracy = learning.lines[0].get_data()
     assert steps.tolist() == list(range(20, 31))
     np.testing.assert_allclose(accuracy, 50)
     layers, ratios = signal.lines[0].get_data()
     assert layers.tolist() == [0, 1, 2]
     np.testing.assert_allclose(ratios, [1, 2, 0.3])
-    assert signal.get_yscale() == "log"
+    layers, ratios = error.lines[0].get_data()
+    assert layers.tolist() == [1, 2]
+    np.testing.assert_allclose(ratios, [4, 1])
+    assert signal.get_yscale() == error.get_yscale() == "log"
 
 
 def test_bands_reach_from_the_lowest_to_the_highest(results, make_run):
     runs = (make_run(seed=0, signal=(1.0,)), make_run(seed=1, signal=(3.0,)))
-    _, signal = panels(dataclasses.replace(results, runs=runs))
+    _, signal, _ = panels(dataclasses.replace(results, runs=runs))
     band = signal.collections[0].get_paths()[0].vertices
     at_layer_1 = band[band[:, 0] == 1, 1]
     assert (at_layer_1.min(), at_layer_1.max()) == (1, 3)
@@ -41,7 +44,7 @@ def test_run_that_ended_early_counts_as_far_as_it_went(results, make_run):
         make_run(seed=0, accuracies=(0.0,) * 25, signal=(2.0, None), diverged=True),
         make_run(seed=1, accuracies=(1.0,) * 30, signal=(4.0, 8.0)),
     )
-    learning, signal = panels(dataclasses.replace(results, runs=runs))
+    learning, signal, _ = panels(dataclasses.replace(results, runs=runs))
     accuracy = learning.lines[0].get_ydata()
     np.testing.assert_allclose(accuracy, [50] * 6 + [100] * 5)
     np.testing.assert_allclose(signal.lines[0].get_ydata(), [1, 3, 8])
@@ -52,7 +55,7 @@ def test_every_story_has_a_row_and_a_legend(results):
     second = dataclasses.replace(results.stories[0], name="second", title="Second")
     both = dataclasses.replace(results, stories=(results.stories[0], second))
     figure = results_figure(both)
-    assert len(figure.axes) == 4
+    assert len(figure.axes) == 6
     assert [row.get_suptitle() for row in figure.subfigs] == [
         "Small networks",
         "Second",
@@ -74,10 +77,11 @@ def test_legend_covers_no_data(results):
 
 
 def test_axes_are_labelled(results):
-    learning, signal = panels(results)
+    learning, signal, error = panels(results)
     assert learning.get_xlabel() == "optimisation step"
     assert learning.get_ylabel() == "training accuracy, %\n(mean over 20 steps)"
-    assert signal.get_xlabel() == "layer"
+    assert signal.get_xlabel() == error.get_xlabel() == "layer"
+    assert error.get_ylabel() == "norm of the error signal,\nrelative to the last"
     assert signal.get_ylabel() == "RMS of activations,\nrelative to the images"
 
 

@@ -221,6 +221,7 @@ def _made(options):
 
 
 def _run(story, contender, seed):
+    one = (1.0,)
     return training.Run(
-        story.name, contender.label, seed, 0.5, False, (1.0,), (0.5,), (1.0,), 0.1
+        story.name, contender.label, seed, 0.5, False, one, one, one, one, 0.1
     )

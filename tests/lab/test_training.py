@@ -22,10 +22,13 @@ def test_run_is_plain_data(story, dataset):
     run = training.run(story, story.contenders[0], dataset, seed=3)
     assert run.key == ("small", "he_normal", 3)
     assert len(run.losses) == len(run.accuracies) == 6
-    assert len(run.signal) == 2
+    assert len(run.signal) == len(run.error) == 2
+    assert run.error[-1] == 1
     assert 0 <= run.held_out_accuracy <= 1
     assert not run.diverged
-    assert {type(x) for x in (*run.losses, *run.accuracies, *run.signal)} == {float}
+    assert {
+        type(x) for x in (*run.losses, *run.accuracies, *run.signal, *run.error)
+    } == {float}
 
 
 def test_run_depends_on_its_seed_alone(story, dataset):

@@ -45,16 +45,14 @@ def lanczos(
         The eigenvalue.
     """
     basis = [start / np.linalg.norm(start)]
+    buffer = np.empty_like(start)
     diagonal: list[float] = []
     beside: list[float] = []
     while True:
         vector = product(basis[-1])
         diagonal.append(float(basis[-1] @ vector))
-        # Twice is enough: what rounding leaves of the earlier vectors would come back
-        # as copies of eigenvalues that have been found.
-        for _ in range(2):
-            for earlier in basis:
-                vector -= (earlier @ vector) * earlier
+        vector -= diagonal[-1] * basis[-1]
+        _remove(vector, basis, buffer)
         rest = float(np.linalg.norm(vector))
         values, vectors = np.linalg.eigh(
             np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1)
@@ -80,6 +78,21 @@ def lanczos(
     residual = float(np.linalg.norm(image - value * ritz))
     converged = bool(settled or exhausted) and residual <= tolerance * abs(value)
     return Eigenvalue(value, residual, len(diagonal), converged)
+
+
+def _remove(vector: np.ndarray, basis: list[np.ndarray], buffer: np.ndarray) -> None:
+    """Makes a vector orthogonal to those before it.
+
+    What rounding leaves of them would come back as copies of eigenvalues that have been
+    found. Where little is left of the vector it is done again; twice is enough.
+    """
+    for _ in range(2):
+        before = np.linalg.norm(vector)
+        for earlier in basis:
+            np.multiply(earlier, earlier @ vector, out=buffer)
+            vector -= buffer
+        if np.linalg.norm(vector) > 0.7 * before:
+            return
 
 
 def largest_entry_iteration(

@@ -200,9 +200,10 @@ class _Hessian:
         for x, y, share in self._batches:
             loss, parts = self._once(directions, x, y)
             total += share * float(keras.ops.convert_to_numpy(loss))
-            product += share * np.concatenate(
-                [np.ravel(keras.ops.convert_to_numpy(part)) for part in parts]
-            ).astype(vector.dtype)
+            ends = np.cumsum(self._sizes)
+            for part, size, end in zip(parts, self._sizes, ends, strict=True):
+                array = np.ravel(keras.ops.convert_to_numpy(part))
+                product[end - size : end] += array if share == 1 else share * array
         if not math.isfinite(total):
             raise ValueError(
                 "The loss must be finite on the samples. "

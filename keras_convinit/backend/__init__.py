@@ -1,24 +1,153 @@
 """The only place that names TensorFlow, JAX or PyTorch: one file for each.
 
-Every file offers the same functions; the module attributes of this package are those
-of the backend that Keras runs on, imported when first used.
+What is said here holds for all of them. The file of the backend that Keras runs on is
+imported when one of these functions is called for the first time.
 """
 
 import importlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 SUPPORTED = ("tensorflow", "jax", "torch")
 
+Function = Callable[[Any], Any]
+Derivative = Callable[[np.ndarray], np.ndarray | None]
+Body = Callable[[tuple[Any, ...], list[Any]], tuple[Any, ...]]
 
-def __getattr__(name: str) -> Any:
-    if name.startswith("__"):
-        raise AttributeError(name)
+
+def _of_keras() -> Any:
     backend = keras.backend.backend()
     if backend not in SUPPORTED:
         raise NotImplementedError(
             f"This needs automatic differentiation, from one of {', '.join(SUPPORTED)}."
             f" Received: keras.backend.backend()={backend!r}"
         )
-    return getattr(importlib.import_module(f"{__name__}.{backend}"), name)
+    return importlib.import_module(f"{__name__}.{backend}")
+
+
+def evaluate(function: Function, points: np.ndarray) -> np.ndarray:
+    """The function at the points, computed now, also while a program is traced."""
+    return _of_keras().evaluate(function, points)
+
+
+def derivative_of(function: Function) -> Derivative:
+    """The derivative of an elementwise function, computed at once like `evaluate`.
+
+    It gives None where the framework cannot derive the function.
+    """
+    return _of_keras().derivative_of(function)
+
+
+def to_numpy(variable: Any) -> np.ndarray:
+    """The value of a variable, also while a program is traced."""
+    return _of_keras().to_numpy(variable)
+
+
+def map_rows(function: Function, rows: Sequence[Any]) -> list[np.ndarray]:
+    """What a pure function gives for each row of some arrays, stacked."""
+    return _of_keras().map_rows(function, rows)
+
+
+def scan(
+    body: Body,
+    carry: tuple[Any, ...],
+    rows: Sequence[Any],
+    length: int,
+    remat: bool = False,
+) -> tuple[Any, ...]:
+    """What is carried out of a loop that sees one row of each array at a time.
+
+    `body` takes what is carried and a list of rows, and gives what is carried. It runs
+    `length` times. With `remat`, what it has computed is computed again on the way
+    back, instead of being kept.
+    """
+    return _of_keras().scan(body, carry, rows, length, remat)
+
+
+def compiled(
+    function: Callable[..., Any],
+    variables: Callable[[], Sequence[Any]],
+    lazily: bool = False,
+) -> Callable[..., Any]:
+    """A function of the values of variables, compiled once for each kind of arguments.
+
+    Args:
+        function: `function(values, *arguments)`, from nests of tensors to nests of
+            tensors, without side effects.
+        variables: Gives the variables of Keras; always the same.
+        lazily: Whether the first call of all runs as it is. What runs once is done
+            long before it would be compiled.
+
+    Returns:
+        A function of the other arguments.
+    """
+    return _of_keras().compiled(function, variables, lazily)
+
+
+def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that gives value, by-products and gradient of another one.
+
+    Args:
+        function: `function(points, *arguments) -> (value, rest)`, where the points are
+            a list of tensors and the value is a scalar.
+
+    Returns:
+        A function of the same arguments to `(value, rest, gradients)`, a gradient for
+        each of the points; zero where the value does not depend on a point.
+    """
+    return _of_keras().gradient(function)
+
+
+def hessian_product(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that gives value and Hessian-vector product of another one.
+
+    Args:
+        function: `function(points, *arguments) -> value`, where the points are a list
+            of tensors and the value is a scalar.
+
+    Returns:
+        A function `(points, directions, *arguments) -> (value, products)`, a product
+        for each of the points.
+    """
+    return _of_keras().hessian_product(function)
+
+
+def norm(x: Any, wide: bool = True) -> Any:
+    """The root of the sum of squares, in float32.
+
+    Args:
+        x: A tensor.
+        wide: Whether its squares may be too large, or too small, for float32.
+
+    Returns:
+        A scalar.
+    """
+    return _of_keras().norm(x, wide)
+
+
+def watched(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:
+    """The tensor itself, with a handle for what is known of its gradient.
+
+    Args:
+        x: A tensor.
+        handle: Another one, which does nothing: its gradient is `statistic(g)`, where g
+            is the gradient of what is derived with respect to `x`.
+        statistic: From a tensor like `x` to one like the handle.
+
+    Returns:
+        A tensor equal to `x`.
+    """
+    return _of_keras().watched(x, handle, statistic)
+
+
+def outline(function: Callable[..., Any], *arguments: Any) -> None:
+    """Runs a function for what its Python code notes down, computing no more than must.
+
+    Args:
+        function: From nests of tensors to nests of tensors, without other effects.
+        *arguments: The arguments.
+    """
+    return _of_keras().outline(function, *arguments)

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
+from keras_convinit.backend import Body, Derivative, Function
+
 
 @contextlib.contextmanager
 def _now() -> Iterator[None]:
@@ -24,22 +26,15 @@ def _now() -> Iterator[None]:
         yield
 
 
-Function = Callable[[Any], Any]
-Derivative = Callable[[np.ndarray], np.ndarray | None]
-
-
 def evaluate(function: Function, points: np.ndarray) -> np.ndarray:
-    """The function at the points, computed now, also while a program is traced."""
+    """See `keras_convinit.backend`."""
     with _now():
         values = np.asarray(function(jnp.asarray(_padded(points))))
         return values[: len(points)]
 
 
 def derivative_of(function: Function) -> Derivative:
-    """The derivative of an elementwise function, computed at once like `evaluate`.
-
-    It gives None where JAX cannot derive the function.
-    """
+    """See `keras_convinit.backend`."""
 
     def derivative(points: np.ndarray) -> np.ndarray | None:
         with _now():
@@ -62,17 +57,14 @@ def _padded(points: np.ndarray) -> np.ndarray:
 
 
 def to_numpy(variable: Any) -> np.ndarray:
-    """The value of a variable, also while a program is traced."""
+    """See `keras_convinit.backend`."""
     return np.asarray(keras.ops.convert_to_numpy(variable))
 
 
 def map_rows(function: Function, rows: Sequence[Any]) -> list[np.ndarray]:
-    """What a pure function gives for each row of some arrays, stacked."""
+    """See `keras_convinit.backend`."""
     mapped = jax.lax.map(function, tuple(map(jnp.asarray, rows)))
     return [np.asarray(value) for value in mapped]
-
-
-Body = Callable[[tuple[Any, ...], list[Any]], tuple[Any, ...]]
 
 
 def scan(
@@ -82,12 +74,7 @@ def scan(
     length: int,
     remat: bool = False,
 ) -> tuple[Any, ...]:
-    """What is carried out of a loop that sees one row of each array at a time.
-
-    `body` takes what is carried and a list of rows, and gives what is carried. It runs
-    `length` times. With `remat`, what it has computed is computed again on the way
-    back, instead of being kept.
-    """
+    """See `keras_convinit.backend`."""
 
     def run(carried: tuple[Any, ...], rows: list[Any], length: int) -> tuple[Any, ...]:
         return jax.lax.scan(
@@ -115,18 +102,7 @@ def compiled(
     variables: Callable[[], Sequence[Any]],
     lazily: bool = False,
 ) -> Callable[..., Any]:
-    """A function of the values of variables, compiled once for each kind of arguments.
-
-    Args:
-        function: `function(values, *arguments)`, from nests of tensors to nests of
-            tensors, without side effects.
-        variables: Gives the variables of Keras; always the same.
-        lazily: Whether the first call of all runs as it is. What runs once is done
-            long before it would be compiled.
-
-    Returns:
-        A function of the other arguments.
-    """
+    """See `keras_convinit.backend`."""
     program = jax.jit(function)
     calls = itertools.count(0 if lazily else 1)
 
@@ -138,16 +114,7 @@ def compiled(
 
 
 def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that gives value, by-products and gradient of another one.
-
-    Args:
-        function: `function(points, *arguments) -> (value, rest)`, where the points are
-            a list of tensors and the value is a scalar.
-
-    Returns:
-        A function of the same arguments to `(value, rest, gradients)`, a gradient for
-        each of the points; zero where the value does not depend on a point.
-    """
+    """See `keras_convinit.backend`."""
 
     def value_and_gradient(points: list[Any], *arguments: Any) -> Any:
         (value, rest), gradients = jax.value_and_grad(function, has_aux=True)(
@@ -159,16 +126,7 @@ def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def hessian_product(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that gives value and Hessian-vector product of another one.
-
-    Args:
-        function: `function(points, *arguments) -> value`, where the points are a list
-            of tensors and the value is a scalar.
-
-    Returns:
-        A function `(points, directions, *arguments) -> (value, products)`, a product
-        for each of the points.
-    """
+    """See `keras_convinit.backend`."""
 
     def product(points: list[Any], directions: list[Any], *arguments: Any) -> Any:
         def slope(points: list[Any]) -> Any:
@@ -189,15 +147,7 @@ def hessian_product(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def norm(x: Any, wide: bool = True) -> Any:
-    """The root of the sum of squares, in float32.
-
-    Args:
-        x: A tensor.
-        wide: Whether its squares may be too large, or too small, for float32.
-
-    Returns:
-        A scalar.
-    """
+    """See `keras_convinit.backend`."""
     x = x.astype("float32")
     if not wide:
         return jnp.sqrt(jnp.sum(jnp.square(x)))
@@ -207,17 +157,7 @@ def norm(x: Any, wide: bool = True) -> Any:
 
 
 def watched(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:
-    """The tensor itself, with a handle for what is known of its gradient.
-
-    Args:
-        x: A tensor.
-        handle: Another one, which does nothing: its gradient is `statistic(g)`, where g
-            is the gradient of what is derived with respect to `x`.
-        statistic: From a tensor like `x` to one like the handle.
-
-    Returns:
-        A tensor equal to `x`.
-    """
+    """See `keras_convinit.backend`."""
 
     @jax.custom_vjp
     def identity(x: Any, _: Any) -> Any:
@@ -230,10 +170,5 @@ def watched(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:
 
 
 def outline(function: Callable[..., Any], *arguments: Any) -> None:
-    """Runs a function for what its Python code notes down, computing no more than must.
-
-    Args:
-        function: From nests of tensors to nests of tensors, without other effects.
-        *arguments: The arguments.
-    """
+    """See `keras_convinit.backend`."""
     jax.eval_shape(function, *arguments)

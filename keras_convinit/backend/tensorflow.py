@@ -9,21 +9,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-Function = Callable[[Any], Any]
-Derivative = Callable[[np.ndarray], np.ndarray | None]
+from keras_convinit.backend import Body, Derivative, Function
 
 
 def evaluate(function: Function, points: np.ndarray) -> np.ndarray:
-    """The function at the points, computed now, also while a graph is being traced."""
+    """See `keras_convinit.backend`."""
     with tf.init_scope(), tf.device("cpu"):
         return np.asarray(function(tf.constant(points)))
 
 
 def derivative_of(function: Function) -> Derivative:
-    """The derivative of an elementwise function, computed at once like `evaluate`.
-
-    It gives None where TensorFlow cannot derive the function.
-    """
+    """See `keras_convinit.backend`."""
 
     # Inside `init_scope` no tape records, so the graph is asked.
     @tf.function(autograph=False, reduce_retracing=True)
@@ -44,13 +40,13 @@ def derivative_of(function: Function) -> Derivative:
 
 
 def to_numpy(variable: Any) -> np.ndarray:
-    """The value of a variable, also while a graph is being traced."""
+    """See `keras_convinit.backend`."""
     with tf.init_scope():
         return np.asarray(tf.convert_to_tensor(variable))
 
 
 def map_rows(function: Function, rows: Sequence[Any]) -> list[np.ndarray]:
-    """What a pure function gives for each row of some arrays, stacked."""
+    """See `keras_convinit.backend`."""
     # A graph: for each row Python takes longer than the function itself.
     mapped = tf.function(lambda *rows: keras.ops.map(function, rows), autograph=False)
     return [np.asarray(value) for value in mapped(*map(tf.constant, rows))]
@@ -58,8 +54,6 @@ def map_rows(function: Function, rows: Sequence[Any]) -> list[np.ndarray]:
 
 # Up to here one loop is as fast as two, and compiled sooner.
 FEW = 256
-
-Body = Callable[[tuple[Any, ...], list[Any]], tuple[Any, ...]]
 
 
 def scan(
@@ -69,12 +63,7 @@ def scan(
     length: int,
     remat: bool = False,
 ) -> tuple[Any, ...]:
-    """What is carried out of a loop that sees one row of each array at a time.
-
-    `body` takes what is carried and a list of rows, and gives what is carried. It runs
-    `length` times. With `remat`, what it has computed is computed again on the way
-    back, instead of being kept.
-    """
+    """See `keras_convinit.backend`."""
     if length <= FEW and not remat:
         return _loop(body, carry, rows, length)
     # What comes back from reading one row is a list as long as there are rows, and to
@@ -144,18 +133,7 @@ def compiled(
     variables: Callable[[], Sequence[Any]],
     lazily: bool = False,
 ) -> Callable[..., Any]:
-    """A function of the values of variables, compiled once for each kind of arguments.
-
-    Args:
-        function: `function(values, *arguments)`, from nests of tensors to nests of
-            tensors, without side effects.
-        variables: Gives the variables of Keras; always the same.
-        lazily: Whether the first call of all runs as it is. What runs once is done
-            long before it would be compiled.
-
-    Returns:
-        A function of the other arguments.
-    """
+    """See `keras_convinit.backend`."""
 
     # The variables are read inside: hundreds of arguments take longer than a network.
     def read_and_run(*arguments: Any) -> Any:
@@ -171,16 +149,7 @@ def compiled(
 
 
 def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that gives value, by-products and gradient of another one.
-
-    Args:
-        function: `function(points, *arguments) -> (value, rest)`, where the points are
-            a list of tensors and the value is a scalar.
-
-    Returns:
-        A function of the same arguments to `(value, rest, gradients)`, a gradient for
-        each of the points; zero where the value does not depend on a point.
-    """
+    """See `keras_convinit.backend`."""
 
     def value_and_gradient(points: list[Any], *arguments: Any) -> Any:
         # Not the tensors themselves: the function may use them elsewhere, too.
@@ -194,16 +163,7 @@ def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def hessian_product(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that gives value and Hessian-vector product of another one.
-
-    Args:
-        function: `function(points, *arguments) -> value`, where the points are a list
-            of tensors and the value is a scalar.
-
-    Returns:
-        A function `(points, directions, *arguments) -> (value, products)`, a product
-        for each of the points.
-    """
+    """See `keras_convinit.backend`."""
 
     # Twice backwards: forward mode does not pass the loop of a stack.
     def product(points: list[Any], directions: list[Any], *arguments: Any) -> Any:
@@ -221,31 +181,13 @@ def hessian_product(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def norm(x: Any, wide: bool = True) -> Any:
-    """The root of the sum of squares, in float32.
-
-    Args:
-        x: A tensor.
-        wide: Whether its squares may be too large, or too small, for float32.
-
-    Returns:
-        A scalar.
-    """
+    """See `keras_convinit.backend`."""
     wider = tf.cast(x, "float64" if wide else "float32")
     return tf.cast(tf.sqrt(2 * tf.nn.l2_loss(wider)), "float32")
 
 
 def watched(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:
-    """The tensor itself, with a handle for what is known of its gradient.
-
-    Args:
-        x: A tensor.
-        handle: Another one, which does nothing: its gradient is `statistic(g)`, where g
-            is the gradient of what is derived with respect to `x`.
-        statistic: From a tensor like `x` to one like the handle.
-
-    Returns:
-        A tensor equal to `x`.
-    """
+    """See `keras_convinit.backend`."""
 
     @tf.custom_gradient
     def identity(x: Any, _: Any) -> Any:
@@ -258,10 +200,5 @@ def watched(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:
 
 
 def outline(function: Callable[..., Any], *arguments: Any) -> None:
-    """Runs a function for what its Python code notes down, computing no more than must.
-
-    Args:
-        function: From nests of tensors to nests of tensors, without other effects.
-        *arguments: The arguments.
-    """
+    """See `keras_convinit.backend`."""
     function(*arguments)

@@ -9,18 +9,17 @@ import numpy as np
 import torch
 import torch.utils.checkpoint
 
-Function = Callable[[Any], Any]
-Derivative = Callable[[np.ndarray], np.ndarray | None]
+from keras_convinit.backend import Body, Derivative, Function
 
 
 def evaluate(function: Function, points: np.ndarray) -> np.ndarray:
-    """The function at the points."""
+    """See `keras_convinit.backend`."""
     with torch.no_grad(), keras.device("cpu"):
         return _to_array(function(torch.tensor(points)))
 
 
 def derivative_of(function: Function) -> Derivative:
-    """The derivative of an elementwise function; it gives None where there is none."""
+    """See `keras_convinit.backend`."""
 
     def derivative(points: np.ndarray) -> np.ndarray | None:
         with torch.enable_grad(), keras.device("cpu"):
@@ -41,19 +40,16 @@ def derivative_of(function: Function) -> Derivative:
 
 
 def to_numpy(variable: Any) -> np.ndarray:
-    """The value of a variable."""
+    """See `keras_convinit.backend`."""
     return np.asarray(keras.ops.convert_to_numpy(variable))
 
 
 def map_rows(function: Function, rows: Sequence[Any]) -> list[np.ndarray]:
-    """What a pure function gives for each row of some arrays, stacked."""
+    """See `keras_convinit.backend`."""
     with torch.no_grad(), keras.device("cpu"):
         values = [function(row) for row in zip(*map(torch.tensor, rows), strict=True)]
     rows = [[keras.ops.convert_to_numpy(value) for value in row] for row in values]
     return [np.stack(each) for each in zip(*rows, strict=True)]
-
-
-Body = Callable[[tuple[Any, ...], list[Any]], tuple[Any, ...]]
 
 
 def scan(
@@ -63,12 +59,7 @@ def scan(
     length: int,
     remat: bool = False,
 ) -> tuple[Any, ...]:
-    """What is carried out of a loop that sees one row of each array at a time.
-
-    `body` takes what is carried and a list of rows, and gives what is carried. It runs
-    `length` times. With `remat`, what it has computed is computed again on the way
-    back, instead of being kept.
-    """
+    """See `keras_convinit.backend`."""
 
     def run(carried: tuple[Any, ...], count: int, *rows: Any) -> tuple[Any, ...]:
         # The gradient of indexing is as large as the array; that of `unbind` is not.
@@ -105,18 +96,7 @@ def compiled(
     variables: Callable[[], Sequence[Any]],
     lazily: bool = False,
 ) -> Callable[..., Any]:
-    """A function of the values of variables, compiled once for each kind of arguments.
-
-    Args:
-        function: `function(values, *arguments)`, from nests of tensors to nests of
-            tensors, without side effects.
-        variables: Gives the variables of Keras; always the same.
-        lazily: Whether the first call of all runs as it is. What runs once is done
-            long before it would be compiled.
-
-    Returns:
-        A function of the other arguments.
-    """
+    """See `keras_convinit.backend`."""
 
     def run(*arguments: Any) -> Any:
         values = [keras.ops.convert_to_tensor(variable) for variable in variables()]
@@ -128,16 +108,7 @@ def compiled(
 
 
 def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that gives value, by-products and gradient of another one.
-
-    Args:
-        function: `function(points, *arguments) -> (value, rest)`, where the points are
-            a list of tensors and the value is a scalar.
-
-    Returns:
-        A function of the same arguments to `(value, rest, gradients)`, a gradient for
-        each of the points; zero where the value does not depend on a point.
-    """
+    """See `keras_convinit.backend`."""
 
     def value_and_gradient(points: list[Any], *arguments: Any) -> Any:
         with torch.enable_grad():
@@ -149,16 +120,7 @@ def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def hessian_product(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that gives value and Hessian-vector product of another one.
-
-    Args:
-        function: `function(points, *arguments) -> value`, where the points are a list
-            of tensors and the value is a scalar.
-
-    Returns:
-        A function `(points, directions, *arguments) -> (value, products)`, a product
-        for each of the points.
-    """
+    """See `keras_convinit.backend`."""
 
     def product(points: list[Any], directions: list[Any], *arguments: Any) -> Any:
         def slope(points: list[Any]) -> Any:
@@ -182,31 +144,13 @@ def _gradients(value: Any, points: list[Any], create_graph: bool = False) -> Any
 
 
 def norm(x: Any, wide: bool = True) -> Any:
-    """The root of the sum of squares, in float32.
-
-    Args:
-        x: A tensor.
-        wide: Whether its squares may be too large, or too small, for float32.
-
-    Returns:
-        A scalar.
-    """
+    """See `keras_convinit.backend`."""
     dtype = torch.float64 if wide else torch.float32
     return torch.linalg.vector_norm(x, dtype=dtype).to(torch.float32)
 
 
 def watched(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:
-    """The tensor itself, with a handle for what is known of its gradient.
-
-    Args:
-        x: A tensor.
-        handle: Another one, which does nothing: its gradient is `statistic(g)`, where g
-            is the gradient of what is derived with respect to `x`.
-        statistic: From a tensor like `x` to one like the handle.
-
-    Returns:
-        A tensor equal to `x`.
-    """
+    """See `keras_convinit.backend`."""
     return _Watched.apply(x, handle, statistic)
 
 
@@ -222,11 +166,6 @@ class _Watched(torch.autograd.Function):
 
 
 def outline(function: Callable[..., Any], *arguments: Any) -> None:
-    """Runs a function for what its Python code notes down, computing no more than must.
-
-    Args:
-        function: From nests of tensors to nests of tensors, without other effects.
-        *arguments: The arguments.
-    """
+    """See `keras_convinit.backend`."""
     with torch.no_grad():
         function(*arguments)

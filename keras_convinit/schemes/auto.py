@@ -7,7 +7,7 @@ from typing import Any
 from keras_convinit.graph import Graph, Site
 from keras_convinit.schemes._rules import AbstractRules, Rule
 from keras_convinit.schemes.arpit import Arpit
-from keras_convinit.schemes.presets import preset
+from keras_convinit.schemes.presets import gamma_and_classifier
 from keras_convinit.schemes.zhang import (
     backward_rule,
     classifier_rule,
@@ -50,12 +50,7 @@ class Auto(AbstractRules):
         classifier: Any = None,
         stride_aware: bool = False,
     ) -> None:
-        if isinstance(gamma, str):
-            found = preset(gamma)
-            gamma = found.gamma
-            classifier = found.classifier() if classifier is None else classifier
-        self.gamma = gamma
-        self.classifier = classifier
+        self.gamma, self.classifier = gamma_and_classifier(gamma, classifier)
         self.stride_aware = stride_aware
         self._weight_norm = Arpit()
         self._normalized: dict[int, set[int]] = {}

@@ -6,9 +6,11 @@ gamma is no function of the learning rate in the paper: at one and the same rate
 
 import dataclasses
 import difflib
+from typing import Any
 
 import keras
 
+from keras_convinit._checks import positive
 from keras_convinit.initializers import ZhangForward
 
 
@@ -80,3 +82,19 @@ def preset(name: str) -> Preset:
             f"{', '.join(close)}. Received: gamma={name!r}"
         )
     return PRESETS[name]
+
+
+def gamma_and_classifier(gamma: float | str, classifier: Any) -> tuple[float, Any]:
+    """A gamma as a number, and the classifier's rule that goes with it.
+
+    Args:
+        gamma: A positive number, or the name of a preset.
+        classifier: What the caller wants; None for the preset's rule, if there is one.
+
+    Returns:
+        gamma, and the caller's or the preset's initializer, or None.
+    """
+    if isinstance(gamma, str):
+        found = preset(gamma)
+        return found.gamma, found.classifier() if classifier is None else classifier
+    return positive("gamma", gamma), classifier

@@ -9,7 +9,7 @@ from keras_convinit.graph import Graph, Site, activation_name
 from keras_convinit.initializers import ZhangBackward as BackwardInitializer
 from keras_convinit.initializers import ZhangForward as ForwardInitializer
 from keras_convinit.schemes._rules import AbstractRules, Rule
-from keras_convinit.schemes.presets import preset
+from keras_convinit.schemes.presets import gamma_and_classifier
 
 SAME = "same"
 
@@ -146,14 +146,9 @@ class ZhangBackward(AbstractRules):
         classifier: Any = None,
         stride_aware: bool = False,
     ) -> None:
-        if isinstance(gamma, str):
-            found = preset(gamma)
-            gamma = found.gamma
-            classifier = found.classifier() if classifier is None else classifier
-        self.gamma = positive("gamma", gamma)
+        self.gamma, self.classifier = gamma_and_classifier(gamma, classifier)
         self.activation = activation
         self.variance = positive("variance", variance)
-        self.classifier = classifier
         self.stride_aware = stride_aware
 
     def rule(self, site: Site, graph: Graph) -> Rule:

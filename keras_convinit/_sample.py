@@ -32,12 +32,13 @@ def arrays(name: str, data: Any) -> Any:
     return nest
 
 
-def first_batch(data: Any, pairs: bool = True) -> tuple[Any, Any]:
+def first_batch(data: Any, pairs: bool = True, name: str = "x") -> tuple[Any, Any]:
     """Inputs and labels, None where there are none, of the first batch of a data set.
 
     Args:
         data: Inputs as they are, which come back, or a data set.
         pairs: Whether a tuple is a batch of a data set: inputs and labels.
+        name: What the argument is called.
 
     Raises:
         ValueError: A data set is empty.
@@ -55,7 +56,9 @@ def first_batch(data: Any, pairs: bool = True) -> tuple[Any, Any]:
     else:
         batch = next(iter(data), None)
     if batch is None:
-        raise ValueError(f"`x` must have at least one batch. Received: x={data!r}")
+        raise ValueError(
+            f"`{name}` must have at least one batch. Received: {name}={data!r}"
+        )
     if isinstance(batch, tuple):
         return batch[0], batch[1] if len(batch) > 1 else None
     return batch, None

@@ -7,17 +7,21 @@ what `keras_convinit.graph` reads around it.
 from keras_convinit.schemes._scheme import AbstractScheme
 from keras_convinit.schemes.arpit import Arpit, Hanin, KernelGain
 from keras_convinit.schemes.auto import Auto
+from keras_convinit.schemes.data_dependent import DataDependent
 from keras_convinit.schemes.initialize import initialize
 from keras_convinit.schemes.keras_initializer import KerasInitializer
+from keras_convinit.schemes.lsuv import LSUV
 from keras_convinit.schemes.presets import PRESETS, Preset, preset
 from keras_convinit.schemes.report import InitializationReport, LeftAlone, Row
 from keras_convinit.schemes.zhang import ZhangBackward, ZhangForward
 
 __all__ = [
+    "LSUV",
     "PRESETS",
     "AbstractScheme",
     "Arpit",
     "Auto",
+    "DataDependent",
     "Hanin",
     "InitializationReport",
     "KerasInitializer",

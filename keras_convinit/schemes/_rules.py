@@ -82,7 +82,7 @@ class AbstractRules(AbstractScheme):
         for site in graph.sites:
             kernel = site.kernel
             handled.update((id(kernel.variable), id(kernel.gain)))
-            reason = _reason_to_keep(site)
+            reason = reason_to_keep(site)
             if reason is not None:
                 left.append(LeftAlone(kernel.variable.path, reason))
                 continue
@@ -97,7 +97,7 @@ class AbstractRules(AbstractScheme):
             else:
                 left.append(one)
         return InitializationReport(
-            self.name(), tuple(rows), tuple(left), tuple(_notes(graph)), task.dry_run
+            self.name(), tuple(rows), tuple(left), tuple(notes_of(graph)), task.dry_run
         )
 
     def _set(self, kernel: Kernel, rule: Rule, seeds: list[int]) -> None:
@@ -159,7 +159,8 @@ def _inputs(data: Any) -> Any:
     return data[0] if isinstance(data, tuple) else data
 
 
-def _reason_to_keep(site: Site) -> str | None:
+def reason_to_keep(site: Site) -> str | None:
+    """Why a kernel must keep its values, None if it need not."""
     if not site.layer.trainable:
         return "its layer is frozen"
     if not keras.backend.is_float_dtype(site.kernel.variable.dtype):
@@ -176,18 +177,19 @@ def _others(task: Task, handled: set[int]) -> Iterator[Row | LeftAlone]:
             continue
         if not task.dry_run:
             variable.assign(value)
-        yield Row(
-            variable.path,
-            type(layer).__name__,
-            None,
-            None,
-            "as its layer starts",
-            None,
-            _std(variable),
-        )
+        yield row_of_other(layer, variable, variable)
 
 
-def _notes(graph: Graph) -> Iterator[str]:
+def row_of_other(layer: Any, variable: Any, value: Any) -> Row:
+    """The row of a variable that has what its layer gives it."""
+    name = type(layer).__name__
+    rule, std = "as its layer starts", None
+    if keras.backend.is_float_dtype(variable.dtype):
+        std = _std(value)
+    return Row(variable.path, name, None, None, rule, None, std)
+
+
+def notes_of(graph: Graph) -> Iterator[str]:
     """What the graph was in doubt about."""
     for conflict in graph.conflicts:
         values = " or ".join(map(_name, conflict.values))
@@ -207,9 +209,7 @@ def _stacked(values: list[Any], kernel: Kernel) -> Any:
     return ops.stack(values) if kernel.copies > 1 else values[0]
 
 
-def _std(variable: Any) -> float | None:
-    if not keras.backend.is_float_dtype(variable.dtype):
-        return None
+def _std(variable: Any) -> float:
     value = ops.cast(ops.convert_to_tensor(variable), "float32")
     return float(ops.convert_to_numpy(ops.std(value)))
 

@@ -8,7 +8,9 @@ import keras
 from keras_convinit.schemes._scheme import AbstractScheme, Seeds, Task
 from keras_convinit.schemes.arpit import Arpit, Hanin, KernelGain
 from keras_convinit.schemes.auto import Auto
+from keras_convinit.schemes.data_dependent import DataDependent
 from keras_convinit.schemes.keras_initializer import KerasInitializer
+from keras_convinit.schemes.lsuv import LSUV
 from keras_convinit.schemes.report import InitializationReport
 from keras_convinit.schemes.zhang import ZhangBackward, ZhangForward
 
@@ -19,6 +21,8 @@ SCHEMES: dict[str, Callable[..., AbstractScheme]] = {
     "arpit": Arpit,
     "hanin": Hanin,
     "kernel": KernelGain,
+    "data_dependent": DataDependent,
+    "lsuv": LSUV,
 }
 OTHERS = ("reset", "keep")
 

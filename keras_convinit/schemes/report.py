@@ -21,6 +21,11 @@ class Row:
         target_std: The standard deviation that the rule aims at, for a gain that of the
             effective kernel's weights; None where the rule states none.
         measured_std: The standard deviation that came out.
+        tries: How often it was scaled by what came out of its layer, of schemes that
+            look at data.
+        output_std_before: The standard deviation of the layer's outputs, before its
+            activation, when the kernel was drawn.
+        output_std_after: The same in the end.
     """
 
     path: str
@@ -30,6 +35,9 @@ class Row:
     rule: str
     target_std: float | None
     measured_std: float | None
+    tries: int | None = None
+    output_std_before: float | None = None
+    output_std_after: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,9 +82,9 @@ class InitializationReport:
 
     def __add__(self, other: "InitializationReport") -> "InitializationReport":
         """The report of one initialisation after the other: the later one counts."""
-        later = {row.path for row in other.rows}
-        rows = tuple(row for row in self.rows if row.path not in later)
-        touched = later | {row.path for row in rows}
+        later = {_variable(row) for row in other.rows}
+        rows = tuple(row for row in self.rows if _variable(row) not in later)
+        touched = later | {_variable(row) for row in rows}
         left = {one.path: one for one in (*self.left_alone, *other.left_alone)}
         return InitializationReport(
             f"{self.scheme} + {other.scheme}",
@@ -110,36 +118,47 @@ class InitializationReport:
 
 # Of a path the end tells what it is, of a rule the beginning.
 COLUMNS = (
-    ("variable", 27, "end"),
-    ("layer", 12, "end"),
-    ("rule", 30, "beginning"),
-    ("fan in", 6, "number"),
-    ("fan out", 7, "number"),
-    ("target", 6, "number"),
-    ("std", 6, "number"),
+    ("variable", 27, "end", "path"),
+    ("layer", 12, "end", "layer"),
+    ("rule", 30, "beginning", "rule"),
+    ("fan in", 6, "number", "fan_in"),
+    ("fan out", 7, "number", "fan_out"),
+    ("target", 6, "number", "target_std"),
+    ("std", 6, "number", "measured_std"),
+)
+# Where outputs were measured: their standard deviation before and after.
+WITH_OUTPUTS = (
+    ("variable", 27, "end", "path"),
+    ("layer", 12, "end", "layer"),
+    ("rule", 24, "beginning", "rule"),
+    ("target", 6, "number", "target_std"),
+    ("std", 6, "number", "measured_std"),
+    ("tries", 5, "number", "tries"),
+    ("before", 6, "number", "output_std_before"),
+    ("after", 6, "number", "output_std_after"),
 )
 
 
+def _variable(row: Row) -> str:
+    """The path of the variable, of which a row may be about one block."""
+    return row.path.partition("[")[0]
+
+
 def _table(rows: Iterable[Row]) -> list[str]:
-    header = [name for name, _, _ in COLUMNS]
-    cells = [
-        [
-            row.path,
-            row.layer,
-            row.rule,
-            _number(row.fan_in),
-            _number(row.fan_out),
-            _number(row.target_std),
-            _number(row.measured_std),
-        ]
-        for row in rows
-    ]
+    rows = list(rows)
+    measured = any(row.output_std_before is not None for row in rows)
+    columns = WITH_OUTPUTS if measured else COLUMNS
+    lines = [[(name, kind, width) for name, width, kind, _ in columns]]
+    for row in rows:
+        lines.append(
+            [(getattr(row, field), kind, width) for _, width, kind, field in columns]
+        )
     return [
         " ".join(
-            _fitted(text, width, kind)
-            for text, (_, width, kind) in zip(line, COLUMNS, strict=True)
+            _fitted(value if isinstance(value, str) else _number(value), width, kind)
+            for value, kind, width in line
         ).rstrip()
-        for line in [header, *cells]
+        for line in lines
     ]
 
 

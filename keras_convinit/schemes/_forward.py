@@ -1,0 +1,248 @@
+"""Schemes that set each kernel by the signal that reaches it, in one pass."""
+
+import abc
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_convinit import _sample
+from keras_convinit.graph import Call, Graph, Site, Trace, read
+from keras_convinit.graph.program import takes_training
+from keras_convinit.graph.tracing import trace_with
+from keras_convinit.kernels import Kernel, kernels_of
+from keras_convinit.schemes._batch import as_the_model_takes, batch
+from keras_convinit.schemes._blocks import BlockBegins, BlockEnds, open_in_blocks
+from keras_convinit.schemes._other_variables import reset_values
+from keras_convinit.schemes._pending import Pending
+from keras_convinit.schemes._rules import notes_of, reason_to_keep, row_of_other
+from keras_convinit.schemes._scheme import AbstractScheme, Task
+from keras_convinit.schemes._visit import Continued, Visit
+from keras_convinit.schemes.report import InitializationReport, LeftAlone, Row
+
+
+class AbstractForward(AbstractScheme):
+    """Runs the model once, layer by layer, and sets each kernel on the way.
+
+    Batch normalisation works with the statistics of the batch, which its averages do
+    not see; all else runs as in inference. Nothing is assigned before the end.
+
+    Args:
+        samples: How many samples to look at.
+    """
+
+    samples: int | None = None
+
+    @abc.abstractmethod
+    def treats(self, layer: Any, site: Site) -> bool:
+        """Whether the scheme sets this kernel; others start as their layers say."""
+
+    @abc.abstractmethod
+    def visit(self, visit: Visit) -> Any:
+        """Sets the kernels of a layer, and gives its outputs."""
+
+    def check(self, graph: Graph) -> None:
+        """Refuses a model that the scheme is not for.
+
+        Raises:
+            ValueError: It is not.
+        """
+
+    def conclude(self, troubles: list[tuple[str, str]]) -> None:
+        """Says what could not be done."""
+
+    def apply(self, task: Task) -> InitializationReport:
+        """Sets the kernels by data, and the other variables as asked."""
+        model, name = task.model, type(self).__name__
+        data = batch(task.data, self.samples, name)
+        graph = read(model, data)
+        if not graph.sites:
+            raise ValueError(
+                "`model` must have kernels, such as those of Dense or Conv layers. "
+                f"Received: the model {model.name!r}, which has none"
+            )
+        self.check(graph)
+        program = trace_with(model, data, open_in_blocks)
+        inputs = as_the_model_takes(model, program, data)
+        run = Run(self, task, graph, program)
+        run.set_others()
+        run.forward(_sample.tensors(inputs))
+        if not task.dry_run:
+            run.pending.commit()
+        self.conclude(run.troubles)
+        notes = [*notes_of(graph), *run.notes]
+        notes += [f"{path}: {why}" for path, why in run.troubles]
+        return InitializationReport(
+            name, tuple(run.rows), tuple(run.left), tuple(notes), task.dry_run
+        )
+
+
+class Run:
+    """One pass of one scheme through one model.
+
+    Args:
+        scheme: The scheme.
+        task: What was asked.
+        graph: The model, read.
+        program: The model, with stacks in blocks.
+    """
+
+    def __init__(
+        self, scheme: AbstractForward, task: Task, graph: Graph, program: Trace
+    ) -> None:
+        self.rows: list[Row] = []
+        self.left: list[LeftAlone] = []
+        self.notes: list[str] = []
+        self.troubles: list[tuple[str, str]] = []
+        self.pending = Pending(task.model.variables)
+        self._scheme = scheme
+        self._task = task
+        self._program = program
+        self._continued = Continued()
+        self._kernels = [_kernels(call) for call in program.calls]
+        # From a variable of a template to that of the stack.
+        self._owners = {
+            id(inner): outer
+            for call in program.calls
+            if isinstance(call.layer, BlockBegins)
+            for inner, outer in call.layer.pairs()
+        }
+        self._sites = {id(site.kernel.variable): site for site in graph.sites}
+        self._done: set[int] = set()
+        self._block: list[int] = []
+        self._rows_of_stack: dict[int, list[Any]] = {}
+        self._treated, self._kept = self._chosen()
+
+    def _chosen(self) -> tuple[set[int], set[int]]:
+        """The identities of kernels that the scheme sets, and that must stay."""
+        treated: set[int] = set()
+        kept: set[int] = set()
+        for call, kernels in zip(self._program.calls, self._kernels, strict=True):
+            for kernel in kernels:
+                site = self._site(kernel)
+                if site is None or id(site.kernel.variable) in kept | treated:
+                    continue
+                variable = site.kernel.variable
+                reason = reason_to_keep(site)
+                if reason is not None:
+                    self.left.append(LeftAlone(variable.path, reason))
+                    kept.add(id(variable))
+                elif self._scheme.treats(call.layer, site):
+                    treated.add(id(variable))
+        return treated, kept
+
+    def set_others(self) -> None:
+        """Gives the other variables what their layers give them, if asked."""
+        if self._task.others == "keep":
+            return
+        handled = set()
+        for site in self._sites.values():
+            if id(site.kernel.variable) in self._kept | self._treated:
+                handled |= {id(site.kernel.variable), id(site.kernel.gain)}
+        for layer, variable, value in reset_values(
+            self._task.model, handled, self._task.seeds
+        ):
+            if isinstance(value, LeftAlone):
+                self.left.append(value)
+                continue
+            self.pending.put(variable, value)
+            self.rows.append(row_of_other(layer, variable, value))
+
+    def forward(self, inputs: Any) -> None:
+        """Runs the program in the scope."""
+        with self.pending.scope:
+            outputs = self._program.run(inputs, self._call)
+        by_data = {row.path.partition("[")[0] for row in self.rows if row.fan_in}
+        self.rows = [r for r in self.rows if r.fan_in or r.path not in by_data]
+        for outcome in keras.tree.flatten(outputs):
+            if not bool(ops.convert_to_numpy(ops.all(ops.isfinite(outcome)))):
+                raise ValueError(
+                    "`data` must give finite signals in all of the model. "
+                    "Received: data that give outputs which are NaN or infinite"
+                )
+
+    def _call(self, step: Call, *args: Any, **kwargs: Any) -> Any:
+        layer = step.layer
+        if isinstance(layer, BlockEnds):
+            self._leave(layer)
+        elif isinstance(layer, BlockBegins):
+            self._enter(layer)
+        if not step.fixed_training and takes_training(layer):
+            kwargs["training"] = _uses_batch_statistics(layer)
+        sites = []
+        for kernel in self._kernels[step.index]:
+            site = self._site(kernel)
+            if site is None or id(site.kernel.variable) not in self._treated:
+                continue
+            if id(kernel.variable) in self._done:
+                note = f"{step.path}: called again; its first call decided"
+                if note not in self.notes:
+                    self.notes.append(note)
+                continue
+            self._done.add(id(kernel.variable))
+            sites.append((kernel, site))
+        if not sites:
+            return layer(*args, **kwargs)
+        suffix = "".join(f"[{index}]" for index in self._block)
+        visit = Visit(
+            step.path + suffix,
+            layer,
+            lambda: layer(*args, **kwargs),
+            sites,
+            self.pending,
+            self._task.seeds,
+            self._owner,
+            suffix,
+            self.rows,
+            self.troubles,
+            self._continued,
+        )
+        return self._scheme.visit(visit)
+
+    def _site(self, kernel: Kernel) -> Site | None:
+        return self._sites.get(id(self._owner(kernel.variable)))
+
+    def _owner(self, variable: Any) -> Any:
+        while id(variable) in self._owners:
+            variable = self._owners[id(variable)]
+        return variable
+
+    def _enter(self, block: BlockBegins) -> None:
+        self._block.append(block.index)
+        for inner, outer in block.pairs():
+            self.pending.lend(inner, self._value(outer)[block.index])
+            self._done.discard(id(inner))
+
+    def _leave(self, block: BlockEnds) -> None:
+        self._block.pop()
+        for inner, outer in block.pairs():
+            rows = self._rows_of_stack.setdefault(id(outer), [])
+            rows.append(self._value(inner))
+            if len(rows) == block.stack.num_blocks:
+                del self._rows_of_stack[id(outer)]
+                # A stack may itself be in the template of another one.
+                inside = id(outer) in self._owners
+                put = self.pending.lend if inside else self.pending.put
+                put(outer, ops.stack(rows))
+
+    def _value(self, variable: Any) -> Any:
+        value = self.pending.scope.get_current_value(variable)
+        return variable.value if value is None else value
+
+
+def _kernels(call: Call) -> tuple[Kernel, ...]:
+    layer = call.layer
+    is_layer = isinstance(layer, keras.layers.Layer)
+    if not is_layer or not (layer.built or layer.variables):
+        return ()
+    try:
+        return kernels_of(layer)
+    except ValueError:
+        # The graph has it among what is unread.
+        return ()
+
+
+def _uses_batch_statistics(layer: Any) -> bool:
+    while isinstance(layer, keras.layers.Wrapper):
+        layer = layer.layer
+    return isinstance(layer, keras.layers.BatchNormalization)

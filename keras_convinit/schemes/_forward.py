@@ -91,6 +91,7 @@ class Run:
         self, scheme: AbstractForward, task: Task, graph: Graph, program: Trace
     ) -> None:
         self.rows: list[Row] = []
+        self._others: list[Row] = []
         self.left: list[LeftAlone] = []
         self.notes: list[str] = []
         self.troubles: list[tuple[str, str]] = []
@@ -146,14 +147,14 @@ class Run:
                 self.left.append(value)
                 continue
             self.pending.put(variable, value)
-            self.rows.append(row_of_other(layer, variable, value))
+            self._others.append(row_of_other(layer, variable, value))
 
     def forward(self, inputs: Any) -> None:
         """Runs the program in the scope."""
         with self.pending.scope:
             outputs = self._program.run(inputs, self._call)
-        by_data = {row.path.partition("[")[0] for row in self.rows if row.fan_in}
-        self.rows = [r for r in self.rows if r.fan_in or r.path not in by_data]
+        by_data = {row.path.partition("[")[0] for row in self.rows}
+        self.rows += [row for row in self._others if row.path not in by_data]
         for outcome in keras.tree.flatten(outputs):
             if not bool(ops.convert_to_numpy(ops.all(ops.isfinite(outcome)))):
                 raise ValueError(

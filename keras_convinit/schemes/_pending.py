@@ -18,7 +18,7 @@ class Pending:
         # gradient of a weight.
         values = [(v, ops.stop_gradient(v.value)) for v in variables]
         self.scope = keras.StatelessScope(values, initialize_variables=False)
-        self._set: dict[int, Any] = {}
+        self._set: dict[int, tuple[Any, Any]] = {}
 
     def get(self, variable: Any) -> Any:
         """The value, in float32 or the wider dtype of the variable."""
@@ -32,7 +32,8 @@ class Pending:
         """Sets the value."""
         value = ops.cast(value, variable.dtype)
         self.scope.add_update((variable, value))
-        self._set[id(variable)] = variable
+        # What a layer updates on the way, such as averages, is not for the model.
+        self._set[id(variable)] = variable, value
 
     def lend(self, variable: Any, value: Any) -> None:
         """Sets a value that is not for the model: that of a template."""
@@ -40,5 +41,5 @@ class Pending:
 
     def commit(self) -> None:
         """Assigns what was set."""
-        for variable in self._set.values():
-            variable.assign(self.scope.get_current_value(variable))
+        for variable, value in self._set.values():
+            variable.assign(value)

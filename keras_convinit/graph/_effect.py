@@ -12,6 +12,7 @@ from keras_convinit.activations import elementwise
 from keras_convinit.graph._activation import LAYERS, OPERATIONS, canonical, fused
 from keras_convinit.graph.composites import Cast, ScaledSum
 from keras_convinit.graph.program import Call, Trace, Value
+from keras_convinit.layers import ScalarBias, ScalarMultiplier
 from keras_convinit.layers._absorb import TRANSPARENT
 
 
@@ -64,6 +65,8 @@ _PASSING = (
     keras.layers.GaussianNoise,
     keras.layers.Normalization,
     keras.layers.Rescaling,
+    ScalarBias,
+    ScalarMultiplier,
 )
 _JOINING = (
     keras.layers.AdditiveAttention,

@@ -11,11 +11,13 @@
 | `WeightNorm(layer)` | any other layer with a kernel |
 | `ScaledResidual` | shortcut(x) + branch(x) / sqrt(num_blocks) |
 | `ScaledResidualStack` | num_blocks of those in a row, as one compiled loop |
+| `ScalarBias`, `ScalarMultiplier` | a number that learns more slowly, for Fixup |
 
 `fold(model)` writes all of them out in plain Keras.
 """
 
 from keras_convinit.layers.folding import fold
+from keras_convinit.layers.scalar import ScalarBias, ScalarMultiplier
 from keras_convinit.layers.scaled_residual import ScaledResidual
 from keras_convinit.layers.scaled_residual_stack import ScaledResidualStack
 from keras_convinit.layers.weight_norm import WeightNorm
@@ -29,6 +31,8 @@ from keras_convinit.layers.weight_norm_layers import (
 )
 
 __all__ = [
+    "ScalarBias",
+    "ScalarMultiplier",
     "ScaledResidual",
     "ScaledResidualStack",
     "WeightNorm",

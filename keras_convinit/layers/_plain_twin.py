@@ -17,6 +17,7 @@ from keras_convinit.layers._folded_model import (
     folded_model,
 )
 from keras_convinit.layers._plain_config import plain_config
+from keras_convinit.layers.scalar import AbstractScalar, ScalarMultiplier
 from keras_convinit.layers.scaled_residual import ScaledResidual
 from keras_convinit.layers.scaled_residual_stack import ScaledResidualStack
 from keras_convinit.layers.weight_norm import WeightNorm
@@ -74,6 +75,18 @@ def _(
             target.assign(copied(source))
 
     return twin, hand_over
+
+
+@plain_twin.register
+def _(layer: AbstractScalar, changes: list[str]) -> tuple[keras.layers.Layer, Transfer]:
+    number = float(keras.ops.convert_to_numpy(layer.value))
+    multiplies = isinstance(layer, ScalarMultiplier)
+    scale, offset = (number, 0.0) if multiplies else (1.0, number)
+    twin = keras.layers.Rescaling(
+        scale, offset, name=layer.name, dtype=layer.dtype_policy
+    )
+    changes.append(f"{layer.name}: {type(layer).__name__} -> Rescaling, a constant")
+    return twin, lambda: None
 
 
 @plain_twin.register

@@ -1,13 +1,15 @@
 """Initialising a model that is built: one method a file.
 
 `initialize` is the entrance. A scheme that needs no data gives each kernel a rule from
-what `keras_convinit.graph` reads around it.
+what `keras_convinit.graph` reads around it; `LSUV` and `DataDependent` set each by the
+signal that reaches it.
 """
 
 from keras_convinit.schemes._scheme import AbstractScheme
 from keras_convinit.schemes.arpit import Arpit, Hanin, KernelGain
 from keras_convinit.schemes.auto import Auto
 from keras_convinit.schemes.data_dependent import DataDependent
+from keras_convinit.schemes.fixup import Fixup
 from keras_convinit.schemes.initialize import initialize
 from keras_convinit.schemes.keras_initializer import KerasInitializer
 from keras_convinit.schemes.lsuv import LSUV
@@ -22,6 +24,7 @@ __all__ = [
     "Arpit",
     "Auto",
     "DataDependent",
+    "Fixup",
     "Hanin",
     "InitializationReport",
     "KerasInitializer",

@@ -9,6 +9,7 @@ from keras_convinit.schemes._scheme import AbstractScheme, Seeds, Task
 from keras_convinit.schemes.arpit import Arpit, Hanin, KernelGain
 from keras_convinit.schemes.auto import Auto
 from keras_convinit.schemes.data_dependent import DataDependent
+from keras_convinit.schemes.fixup import Fixup
 from keras_convinit.schemes.keras_initializer import KerasInitializer
 from keras_convinit.schemes.lsuv import LSUV
 from keras_convinit.schemes.report import InitializationReport
@@ -23,6 +24,7 @@ SCHEMES: dict[str, Callable[..., AbstractScheme]] = {
     "kernel": KernelGain,
     "data_dependent": DataDependent,
     "lsuv": LSUV,
+    "fixup": Fixup,
 }
 OTHERS = ("reset", "keep")
 
@@ -48,10 +50,12 @@ def initialize(
     Args:
         model: A built Keras model.
         scheme: `"auto"`, `"zhang_forward"`, `"zhang_backward"`, `"arpit"`, `"hanin"`,
-            `"kernel"`, an object of a class of `keras_convinit.schemes`, any Keras
-            initializer, or a list of these, which run in order.
-        data: For a model whose graph cannot be read without: inputs such as an array
-            of a few samples, or a pair of inputs and labels.
+            `"kernel"`, `"fixup"`, `"data_dependent"`, `"lsuv"`, an object of a
+            class of `keras_convinit.schemes`, any Keras initializer, or a list of
+            these, which run in order.
+        data: For `"data_dependent"`, `"lsuv"`, and a model whose graph cannot be read
+            without: inputs such as an array of a few samples, or a pair of inputs and
+            labels. For those two also a data set of batches of these.
         loss: For schemes that need one; those named above do not.
         seed: An integer; the same gives the same weights on one backend. None for one
             that `keras.utils.set_random_seed` decides.

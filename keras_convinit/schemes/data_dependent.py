@@ -104,14 +104,13 @@ class DataDependent(AbstractForward):
         with visit.bare() as activation:
             outputs = visit.run()
         factor, why = self._factor(site)
-        gain, shift, dead = self._moments(
+        gain, shift, dead, before = self._moments(
             visit, kernel, outputs, kept_gain, kept_bias, factor
         )
 
         def normalised(y: Any) -> Any:
             return ops.cast(wide(y) * gain + shift, y.dtype)
 
-        before = std_of(outputs)
         outputs = visit.hand_on(outputs, normalised)
         if dead:
             message = f"constant channels keep their gains: {_listed(dead)}"
@@ -124,7 +123,7 @@ class DataDependent(AbstractForward):
             output_std_before=before,
             output_std_after=std_of(outputs),
         )
-        if _has_one_each(visit, gain):
+        if _has_one_each(visit, kept_gain):
             visit.note(kernel, visit.bias, "-mu/sigma", shift)
         else:
             message = "without a bias for each channel, the means stay"
@@ -165,8 +164,11 @@ class DataDependent(AbstractForward):
         kept_gain: Any,
         kept_bias: Any,
         factor: float,
-    ) -> tuple[Any, Any, list[int]]:
-        """Sets gain and bias; gives them for the outputs, and the dead channels."""
+    ) -> tuple[Any, Any, list[int], float]:
+        """Sets gain and bias; gives them for the outputs.
+
+        With them come the dead channels, and the deviation of all outputs together.
+        """
         outputs = wide(outputs)
         rank = len(outputs.shape)
         channels = channel_axes(visit.layer, kernel, rank)
@@ -180,10 +182,13 @@ class DataDependent(AbstractForward):
         gain = ops.where(dead, kept, factor / ops.where(dead, 1.0, sigma))
         shift = ops.zeros_like(mean)
         pending = visit.pending
-        if _has_one_each(visit, mean):
+        if _has_one_each(visit, kept_gain):
             kept = ops.broadcast_to(broadcast(kept_bias, visit.layer), mean.shape)
             shift = ops.where(dead, kept, -mean * gain)
             pending.put(visit.bias, ops.reshape(shift, visit.bias.shape))
+        elif visit.bias is not None:
+            pending.put(visit.bias, kept_bias)
+            shift = kept_bias
         values = _to_kernel(gain, kept_gain.shape, channels, order)
         if kernel.gain is not None:
             pending.put(kernel.gain, values)
@@ -191,15 +196,20 @@ class DataDependent(AbstractForward):
             direction = pending.get(kernel.variable)
             axes = kernel.geometry.output_axes
             pending.put(kernel.variable, effective_kernel(direction, values, axes))
+        variance = ops.mean(ops.square(sigma)) + ops.var(mean)
         flags = ops.convert_to_numpy(ops.reshape(dead, (-1,)))
-        return gain, shift, [index for index, flag in enumerate(flags) if flag]
+        return (
+            gain,
+            shift,
+            [index for index, flag in enumerate(flags) if flag],
+            float(ops.convert_to_numpy(ops.sqrt(variance))),
+        )
 
 
-def _has_one_each(visit: Visit, channels: Any) -> bool:
-    """Whether each channel has a bias of its own."""
-    return visit.bias is not None and math.prod(visit.bias.shape) == math.prod(
-        channels.shape
-    )
+def _has_one_each(visit: Visit, gain: Any) -> bool:
+    """Whether there is a bias for each gain."""
+    bias = visit.bias
+    return bias is not None and math.prod(bias.shape) == math.prod(gain.shape)
 
 
 def _order(channels: tuple[int, ...]) -> list[int]:

@@ -31,6 +31,17 @@ def test_layers(benchmark, name, tmp_path, capsys):
     assert kept["rows"]["plain"]["wall"] == 1
 
 
+def test_schemes_that_look_at_data(benchmark, tmp_path, capsys):
+    path = tmp_path / "kept.json"
+    small = ["--layers", "1", "--width", "2", "--batch", "2", "--size", "4"]
+    benchmark("data_schemes").main([*small, "--rounds", "2", "--json", str(path)])
+    rows = json.loads(path.read_text())["rows"]
+    assert "data_dependent" in capsys.readouterr().out
+    for scheme in ("lsuv", "data_dependent"):
+        assert rows[f"{scheme}: model(x)"]["wall"] == 1
+        assert rows[f"{scheme}: {scheme}"]["wall"] > 0
+
+
 def test_stack(root, tmp_path):
     path = tmp_path / "kept.json"
     script = root / "examples" / "benchmarks" / "stack_first_step.py"

@@ -34,16 +34,17 @@ MIRRORED = """
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     with strategy.scope():
         together = make()
-    for model in (alone, together):
-        keras_convinit.initialize(model, "auto", seed=1)
-    for a, b in zip(alone.get_weights(), together.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
+    x = np.random.default_rng(0).normal(size=(8, 6, 6, 2)).astype("float32")
+    for scheme in ("auto", "lsuv", "data_dependent"):
+        for model in (alone, together):
+            keras_convinit.initialize(model, scheme, data=x, seed=1)
+        for a, b in zip(alone.get_weights(), together.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
     for variable in together.trainable_variables:
         first, second = (
             part.numpy() for part in strategy.experimental_local_results(variable.value)
         )
         np.testing.assert_array_equal(first, second)
-    x = np.ones((8, 6, 6, 2), "float32")
     together.fit(x, np.ones((8, 3), "float32"), verbose=0)
     print("SAME ON BOTH")
 """
@@ -68,10 +69,12 @@ LAID_OUT = """
         keras.distribution.ModelParallel(layout_map=layout, batch_dim_name="batch")
     )
     together = make()
-    for model in (alone, together):
-        keras_convinit.initialize(model, "zhang_forward", seed=1)
-    for a, b in zip(alone.get_weights(), together.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
+    x = np.random.default_rng(0).normal(size=(8, 8)).astype("float32")
+    for scheme in ("zhang_forward", "lsuv"):
+        for model in (alone, together):
+            keras_convinit.initialize(model, scheme, data=x, seed=1)
+        for a, b in zip(alone.get_weights(), together.get_weights(), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6)
     kernel = together.layers[0].kernel.value
     print("PARTS", sorted(part.data.shape for part in kernel.addressable_shards))
 """

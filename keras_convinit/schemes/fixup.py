@@ -101,7 +101,7 @@ class Fixup(AbstractRules):
             if row.fan_in is None and owner in owners and name.endswith("bias"):
                 if not task.dry_run:
                     variable = values[row.path]
-                    variable.assign(keras.ops.zeros_like(variable))
+                    variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
                 row = dataclasses.replace(row, rule="0", measured_std=0.0)
             rows.append(row)
         return dataclasses.replace(report, rows=tuple(rows))

@@ -6,9 +6,13 @@
 A network of 50 convolutions. The first row is a plain call of the model, layer by
 layer, as the schemes run it; `predict` is compiled. All are timed by turns within one
 process; the number to read is the median of the ratios of neighbours.
+
+On a machine that others use as well, the threads of a BLAS library may wait for each
+other for 50 ms at every orthogonal kernel: see `OPENBLAS_NUM_THREADS=1`.
 """
 
 import argparse
+import os
 import pathlib
 
 import keras
@@ -35,7 +39,7 @@ def main(arguments=None):
     """Measures, and prints a table for each scheme."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--layers", type=int, default=50)
-    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--width", type=int, default=32)
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
@@ -68,6 +72,7 @@ def main(arguments=None):
         show(title, rows)
         kept.update({f"{scheme}: {name}": row for name, row in rows.items()})
     settings = {name: value for name, value in vars(options).items() if name != "json"}
+    settings["blas_threads"] = os.environ.get("OPENBLAS_NUM_THREADS")
     keep(options.json, settings, kept)
 
 

@@ -7,8 +7,9 @@ A network of 50 convolutions. The first row is a plain call of the model, layer 
 layer, as the schemes run it; `predict` is compiled. All are timed by turns within one
 process; the number to read is the median of the ratios of neighbours.
 
-On a machine that others use as well, the threads of a BLAS library may wait for each
-other for 50 ms at every orthogonal kernel: see `OPENBLAS_NUM_THREADS=1`.
+On a machine that others use as well, threads wait for each other: those of a BLAS
+library for 50 ms at every orthogonal kernel, those of PyTorch at every operation. See
+`OPENBLAS_NUM_THREADS=1` and `OMP_NUM_THREADS=1`, which are kept with the numbers.
 """
 
 import argparse
@@ -72,7 +73,8 @@ def main(arguments=None):
         show(title, rows)
         kept.update({f"{scheme}: {name}": row for name, row in rows.items()})
     settings = {name: value for name, value in vars(options).items() if name != "json"}
-    settings["blas_threads"] = os.environ.get("OPENBLAS_NUM_THREADS")
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        settings[name] = os.environ.get(name)
     keep(options.json, settings, kept)
 
 

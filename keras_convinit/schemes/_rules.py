@@ -79,6 +79,7 @@ class AbstractRules(AbstractScheme):
         rows: list[Row] = []
         left: list[LeftAlone] = []
         handled: set[int] = set()
+        planned: list[tuple[Site, Rule]] = []
         for site in graph.sites:
             kernel = site.kernel
             handled.update((id(kernel.variable), id(kernel.gain)))
@@ -86,10 +87,12 @@ class AbstractRules(AbstractScheme):
             if reason is not None:
                 left.append(LeftAlone(kernel.variable.path, reason))
                 continue
-            rule = self.rule(site, graph)
-            seeds = [task.seeds.next() for _ in range(kernel.copies)]
+            planned.append((site, self.rule(site, graph)))
+        # All rules are known before anything is changed.
+        for site, rule in planned:
+            seeds = [task.seeds.next() for _ in range(site.kernel.copies)]
             if not task.dry_run:
-                self._set(kernel, rule, seeds)
+                self._set(site.kernel, rule, seeds)
             rows += self._rows(site, rule)
         for one in _others(task, handled):
             if isinstance(one, Row):

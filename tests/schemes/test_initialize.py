@@ -274,3 +274,21 @@ def test_a_subclassed_model_needs_data():
         report = initialize(model, "zhang_forward", data, seed=1)
         rules = [row.rule for row in report.rows if row.fan_in]
         assert rules == ["eq. 21 (first layer)", "eq. 21 (classifier)"]
+
+
+class Stubborn(schemes.Auto):
+    """Has no rule for the last kernel."""
+
+    def rule(self, site, graph):
+        if site.classifier:
+            raise ValueError("no rule")
+        return super().rule(site, graph)
+
+
+def test_a_scheme_that_fails_changes_nothing(values):
+    model = network()
+    before = values(model)
+    with pytest.raises(ValueError, match="no rule"):
+        initialize(model, Stubborn(), seed=1)
+    for path, value in values(model).items():
+        np.testing.assert_array_equal(value, before[path])

@@ -113,7 +113,7 @@ def keep(path: pathlib.Path | None, settings: Mapping[str, Any], rows: Any) -> N
 
     backend = keras.backend.backend()
     values = {
-        "settings": dict(settings),
+        "settings": {k: v for k, v in settings.items() if k != "json"},
         "rows": rows,
         "versions": {
             "keras_convinit": keras_convinit.__version__,

@@ -5,15 +5,8 @@ from typing import Any
 import keras
 
 from keras_convinit.graph import ScaledSum, canonical_activation, fused_activation
+from keras_convinit.graph._activation import LAYERS as ACTIVATIONS
 
-ACTIVATIONS = (
-    keras.layers.Activation,
-    keras.layers.ELU,
-    keras.layers.LeakyReLU,
-    keras.layers.PReLU,
-    keras.layers.ReLU,
-    keras.layers.Softmax,
-)
 NORMALIZATIONS = (
     keras.layers.BatchNormalization,
     keras.layers.GroupNormalization,

@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_convinit import _sample, backend
 from keras_convinit.diagnostics import _statistics
+from keras_convinit.diagnostics._axes import axis_of_input
 from keras_convinit.diagnostics._loss import (
     all_variables,
     check_labels,
@@ -19,7 +20,8 @@ from keras_convinit.diagnostics._loss import (
     loss_of_outputs,
 )
 from keras_convinit.diagnostics._points import Points
-from keras_convinit.diagnostics._walk import Step, Walk, axis_of_input
+from keras_convinit.diagnostics._step import Step
+from keras_convinit.diagnostics._walk import Walk
 from keras_convinit.graph import Trace
 from keras_convinit.graph.program import as_input
 from keras_convinit.layers import ScaledResidualStack

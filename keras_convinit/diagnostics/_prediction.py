@@ -18,7 +18,7 @@ from keras_convinit.diagnostics._kinds import (
     NORMALIZATIONS,
     is_activation,
 )
-from keras_convinit.diagnostics._walk import Step
+from keras_convinit.diagnostics._step import Step
 from keras_convinit.graph import ScaledSum, canonical_activation, fused_activation
 from keras_convinit.kernels import Kernel
 from keras_convinit.scales import backward_scale, forward_scale

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from keras_convinit.diagnostics._kinds import is_normalization, is_sum
-from keras_convinit.diagnostics._walk import Step
+from keras_convinit.diagnostics._step import Step
 from keras_convinit.diagnostics.signal_row import SignalRow
 
 # How much larger or smaller than at its start a signal may be.

@@ -1,7 +1,6 @@
 """Runs a model layer by layer, and keeps of each output a few numbers."""
 
 import collections
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,39 +9,14 @@ from keras import ops
 
 from keras_convinit import backend
 from keras_convinit.diagnostics import _statistics, _weights
+from keras_convinit.diagnostics._axes import axis_of_input, axis_of_output
 from keras_convinit.diagnostics._kinds import has_activation
 from keras_convinit.diagnostics._points import Points
+from keras_convinit.diagnostics._step import Step
 from keras_convinit.graph import ScaledSum, Trace, Value, open_up, trace
 from keras_convinit.graph.composites import Cast
 from keras_convinit.graph.program import takes_training
-from keras_convinit.kernels import Kernel
 from keras_convinit.layers import ScaledResidualStack
-
-
-@dataclasses.dataclass(frozen=True)
-class Step:
-    """A layer at work: all that is known of it without numbers.
-
-    Args:
-        path: Its name, with those of the models around it.
-        layer: The layer or operation.
-        sources: Where its inputs come from: the indices of earlier steps, and -1, -2
-            and so on for the inputs of the model.
-        channels: Channels of its output.
-        positions: Positions of its output, in one sample.
-        kernels: Its kernels.
-        points: Which of the values that can be trained belong to it.
-        block: Where it is one of a stack: the stack, and the number of the block.
-    """
-
-    path: str
-    layer: Any
-    sources: tuple[int, ...]
-    channels: int
-    positions: int
-    kernels: tuple[Kernel, ...]
-    points: tuple[int, ...]
-    block: tuple[Any, int] | None
 
 
 class Walk:
@@ -170,7 +144,7 @@ class Walk:
         ]
         outputs = layer(*args, **kwargs)
         flat = keras.tree.flatten(outputs)
-        axis = _axis(layer, given, flat)
+        axis = axis_of_output(layer, given, flat)
         if isinstance(layer, Cast) and given:
             self._note(flat[0], *given[0])
             return outputs
@@ -230,27 +204,3 @@ class Walk:
     def _note(self, x: Any, source: int, axis: int) -> None:
         self._known[id(x)] = source, axis
         self._kept.append(x)
-
-
-def _axis(layer: Any, given: Any, outputs: Any) -> int:
-    """The axis of the channels of what a layer gives."""
-    rank = len(outputs[0].shape) if outputs else 0
-    if rank < 3:
-        return -1
-    data_format = getattr(layer, "data_format", None)
-    if data_format is None and isinstance(layer, keras.layers.Wrapper):
-        data_format = getattr(layer.layer, "data_format", None)
-    if data_format is not None:
-        return 1 if data_format == "channels_first" else -1
-    return given[0][1] if given else -1
-
-
-def axis_of_input(program: Trace, x: Any) -> int:
-    """The axis of the channels of an input of the model."""
-    if len(x.shape) < 3:
-        return -1
-    for call in program.calls:
-        data_format = getattr(call.layer, "data_format", None)
-        if data_format is not None:
-            return 1 if data_format == "channels_first" else -1
-    return -1

@@ -105,27 +105,14 @@ class AbstractRules(AbstractScheme):
 
     def _set(self, kernel: Kernel, rule: Rule, seeds: list[int]) -> None:
         drawn = kernel_values(rule.initializer, kernel, seeds, self.stride_aware)
-        axes = kernel.geometry.output_axes
-        shape = gain_shape(drawn[0].shape, axes)
-        gains = []
-        for copy, direction in enumerate(drawn):
-            law = AS_DRAWN if rule.gains is None else rule.gains(copy)
-            lengths = norms(direction, axes, direction.dtype)
-            gain = law.draw(
-                shape,
-                kernel.geometry,
-                functools.partial(_given, lengths),
-                lengths.dtype,
-            )
-            gains.append(gain * rule.factor)
         if kernel.gain is not None:
-            kernel.gain.assign(_stacked(gains, kernel))
-        elif rule.gains is not None:
-            drawn = [
-                effective_kernel(direction, gain, axes)
-                for direction, gain in zip(drawn, gains, strict=True)
-            ]
+            gains = _gains(kernel, rule, drawn)
+            kernel.gain.assign(_stacked([g * rule.factor for g in gains], kernel))
         else:
+            if rule.gains is not None:
+                axes = kernel.geometry.output_axes
+                pairs = zip(drawn, _gains(kernel, rule, drawn), strict=True)
+                drawn = [effective_kernel(v, g, axes) for v, g in pairs]
             drawn = [value * rule.factor for value in drawn]
         kernel.variable.assign(_stacked(drawn, kernel))
 
@@ -154,8 +141,17 @@ class AbstractRules(AbstractScheme):
         )
 
 
-def _given(value: Any) -> Any:
-    return value
+def _gains(kernel: Kernel, rule: Rule, drawn: list[Any]) -> Iterator[Any]:
+    """The gains of each copy, those of the kernels as drawn where a rule has none."""
+    axes = kernel.geometry.output_axes
+    for copy, direction in enumerate(drawn):
+        law = AS_DRAWN if rule.gains is None else rule.gains(copy)
+        yield law.draw(
+            gain_shape(direction.shape, axes),
+            kernel.geometry,
+            functools.partial(norms, direction, axes, direction.dtype),
+            direction.dtype,
+        )
 
 
 def _inputs(data: Any) -> Any:

@@ -24,13 +24,13 @@ import keras_convinit
 from keras_convinit._checks import positive
 from keras_convinit.lab import data
 from keras_convinit.lab.checks import one_of, whole
+from keras_convinit.lab.comparison.experiment import carry_out, pending
+from keras_convinit.lab.comparison.figure import results_figure
+from keras_convinit.lab.comparison.progress import shown_progress
+from keras_convinit.lab.comparison.results import Results, Run
+from keras_convinit.lab.comparison.story import Contender, Story, Training
+from keras_convinit.lab.comparison.table import results_table
 from keras_convinit.lab.errors import LabError
-from keras_convinit.lab.experiment import carry_out, pending
-from keras_convinit.lab.figure import results_figure
-from keras_convinit.lab.progress import shown_progress
-from keras_convinit.lab.results import Results, Run
-from keras_convinit.lab.story import Contender, Story, Training
-from keras_convinit.lab.table import results_table
 
 INITIALIZERS = ("glorot_uniform", "he_normal", "zhang_forward", "zhang_backward")
 

@@ -26,7 +26,7 @@ def replaced(monkeypatch):
                 raise outcome
             return outcome
 
-        monkeypatch.setattr(cli, "run_quickstart", quickstart)
+        monkeypatch.setattr(cli.quickstart, "run_quickstart", quickstart)
         return given
 
     return replace
@@ -48,7 +48,7 @@ def test_options_arrive(replaced, tmp_path):
     options = ["--dataset", "mnist", "--learning-rate", 0.5, "--limit", 7]
     result = invoked("quickstart", *SMALL, *options, "--output", tmp_path, "--resume")
     assert result.exit_code == 0
-    expected = cli.Options(
+    expected = quickstart.Options(
         dataset="mnist",
         seeds=1,
         epochs=1,
@@ -66,7 +66,7 @@ def test_options_arrive(replaced, tmp_path):
 def test_defaults_are_those_of_the_options(replaced):
     given = replaced(True)
     assert invoked("quickstart").exit_code == 0
-    assert given == [(cli.Options(), False)]
+    assert given == [(quickstart.Options(), False)]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typer.testing import CliRunner
 
 from keras_convinit import signal_report
 from keras_convinit.lab import cli
+from keras_convinit.lab.cli import _app
 from keras_convinit.lab.data import load
 from keras_convinit.lab.model_source import unknown_classes
 
@@ -66,7 +67,7 @@ def test_a_function(tmp_path):
     assert result.stdout.startswith("steady")
     assert (tmp_path / "figure.png").exists()
     result = invoked("my_networks:large")
-    assert result.exit_code == cli.MISSING
+    assert result.exit_code == _app.MISSING
     assert "package.module:function" in result.stderr
     result = invoked("my_networks:number")
     assert "must stand for a built Keras model" in result.stderr
@@ -95,7 +96,7 @@ def test_a_file_that_needs_classes(tmp_path, fresh_process):
     )
     assert unknown_classes(tmp_path / "custom.keras") == ["my_package>MyLayer"]
     result = invoked("custom.keras")
-    assert result.exit_code == cli.MISSING
+    assert result.exit_code == _app.MISSING
     assert "my_package>MyLayer" in result.stderr
     assert "--import NAME" in result.stderr
     result = invoked("custom.keras", "--import", "my_classes")
@@ -119,7 +120,7 @@ def test_what_can_be_mended(arguments, message, tmp_path):
     keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)]).save("small.keras")
     (tmp_path / "broken.keras").write_bytes(b"nothing")
     result = invoked(*arguments)
-    assert result.exit_code in (cli.MISSING, cli.WRONG_OPTION)
+    assert result.exit_code in (_app.MISSING, _app.WRONG_OPTION)
     assert message in result.stderr
     assert "Traceback" not in result.output
 
@@ -128,5 +129,5 @@ def test_inputs_that_are_whole_numbers():
     layers = [keras.Input((5,), dtype="int32"), keras.layers.Embedding(7, 4)]
     keras.Sequential(layers).save("small.keras")
     result = invoked("small.keras")
-    assert result.exit_code == cli.MISSING
+    assert result.exit_code == _app.MISSING
     assert "no real numbers" in result.stderr

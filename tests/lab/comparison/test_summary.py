@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from keras_convinit.lab.summary import (
+from keras_convinit.lab.comparison.summary import (
     Row,
     Spread,
     milestone_step,

@@ -13,10 +13,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from keras_convinit.lab.comparison.experiment import Task, TaskObserver
+from keras_convinit.lab.comparison.summary import WINDOW
+from keras_convinit.lab.comparison.training import Observer, steps
 from keras_convinit.lab.data import ImageDataset
-from keras_convinit.lab.experiment import Task, TaskObserver
-from keras_convinit.lab.summary import WINDOW
-from keras_convinit.lab.training import Observer, steps
 
 
 @contextlib.contextmanager

@@ -4,8 +4,8 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from keras_convinit.lab.results import Results
-from keras_convinit.lab.summary import MILESTONE, Row, Spread, summarize
+from keras_convinit.lab.comparison.results import Results
+from keras_convinit.lab.comparison.summary import MILESTONE, Row, Spread, summarize
 
 
 def results_table(results: Results) -> Table:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from keras_convinit.lab.comparison.story import Story
 from keras_convinit.lab.errors import LabError
-from keras_convinit.lab.story import Story
 
 # Changed when a file of an earlier version could be misunderstood.
 FORMAT = 2

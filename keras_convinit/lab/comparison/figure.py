@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from keras_convinit.lab.results import Results, Run
-from keras_convinit.lab.story import Story
-from keras_convinit.lab.summary import WINDOW, running_mean
+from keras_convinit.lab.comparison.results import Results, Run
+from keras_convinit.lab.comparison.story import Story
+from keras_convinit.lab.comparison.summary import WINDOW, running_mean
 
 # Okabe and Ito 2008: told apart with every kind of colour vision. Lines differ in
 # their dashes too, and the later ones leave the earlier ones visible under them.

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from keras_convinit.lab.results import Results, Run
-from keras_convinit.lab.story import Contender, Story
+from keras_convinit.lab.comparison.results import Results, Run
+from keras_convinit.lab.comparison.story import Contender, Story
 
 # Steps over which the accuracy of batches is averaged before it is looked at.
 WINDOW = 20

@@ -4,8 +4,8 @@ import io
 import numpy as np
 from matplotlib.colors import to_rgb
 
-from keras_convinit.lab.figure import COLOURS, results_figure
-from keras_convinit.lab.results import Results
+from keras_convinit.lab.comparison.figure import COLOURS, results_figure
+from keras_convinit.lab.comparison.results import Results
 
 
 def panels(results):

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_convinit.lab import models, training
-from keras_convinit.lab.training import _Batches
+from keras_convinit.lab import models
+from keras_convinit.lab.comparison import training
+from keras_convinit.lab.comparison.training import _Batches
 
 
 def with_training(story, **changes):

@@ -3,8 +3,8 @@ import json
 
 import pytest
 
+from keras_convinit.lab.comparison.results import Results
 from keras_convinit.lab.errors import LabError
-from keras_convinit.lab.results import Results
 
 
 def test_results_survive_a_file(results, make_run, tmp_path):

@@ -1,0 +1,6 @@
+"""Contenders under equal conditions: a story, its runs, and what they brought.
+
+`story` says who competes, on what and how trained; `training` does one run,
+`experiment` all that are not finished; `results` keeps them; `summary`, `table` and
+`figure` show them.
+"""

@@ -23,7 +23,10 @@ from keras_convinit.lab.data.augmentation import (
 )
 
 NAMES = {
-    "cifar10": "plane car bird cat deer dog frog horse ship truck".split(),
+    "cifar10": (
+        *("plane", "car", "bird", "cat", "deer"),
+        *("dog", "frog", "horse", "ship", "truck"),
+    ),
     "digits": [f'"{digit}"' for digit in range(10)],
     "mnist": [f'"{digit}"' for digit in range(10)],
 }

@@ -110,6 +110,7 @@ def main(arguments=None):
             "RandAugment image by image": rand_augment(dataset, options, True),
         },
     }
+    count = options.images // options.batch * options.batch
     kept = {}
     for title, pipelines in groups.items():
         functions = {
@@ -117,11 +118,10 @@ def main(arguments=None):
             for name, pipeline in pipelines.items()
         }
         rows = compare_all(functions, options.rounds)
-        show(
-            f"\n{title}: {options.images} images of {options.size}x{options.size}", rows
-        )
+        size = f"{options.size}x{options.size}"
+        show(f"\n{title}: {count} images of {size}", rows)
         for name, row in rows.items():
-            speed = options.images // options.batch * options.batch / row.b_seconds
+            speed = count / row.b_seconds
             print(f"{name:28}{speed:11,.0f} images/s")
             kept[f"{title}: {name}"] = row
     keep(options.json, vars(options), kept)

@@ -69,7 +69,9 @@ def test_initialising_a_model(benchmark, capsys):
     assert "initialize auto" in capsys.readouterr().out
 
 
-def test_augmentation(benchmark, tmp_path, capsys):
+def test_augmentation(benchmark, tmp_path, monkeypatch, capsys):
+    # A page and a benchmark have this name.
+    monkeypatch.delitem(sys.modules, "augmentation", raising=False)
     path = tmp_path / "kept.json"
     small = ["--images", "4", "--size", "8", "--batch", "2", "--rounds", "1"]
     benchmark("augmentation").main([*small, "--json", str(path)])

@@ -229,6 +229,25 @@ def test_augmentations_of_others_can_be_used(dataset):
     assert 0 <= more.min() < 0.2 < 0.8 < more.max() <= 1
 
 
+def test_every_step_and_every_augmentation_has_numbers_of_its_own(dataset):
+    def numbers(*chain):
+        pipeline = arrays(dataset, batch_size=10, augmentations=chain, epochs=3)
+        order = np.concatenate([labels.argmax(axis=1) for _, labels in pipeline])
+        images = np.concatenate([images[:, 0, 0, 0] for images, _ in pipeline])
+        return order, images
+
+    order, plain = numbers()
+    again, once = numbers(Brighter())
+    assert np.array_equal(order, again)
+    first = once - plain
+    second = numbers(Brighter(), Brighter())[1] - once
+    # 3 epochs of 4 batches of 10; float32 leaves five digits after the difference.
+    assert len(set(first.round(5))) > 110
+    assert len(set(second.round(5))) > 110
+    assert np.abs(first - second).max() > 0.5
+    assert not np.allclose(first[:40], first[40:80], atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

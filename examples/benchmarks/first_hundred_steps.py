@@ -31,8 +31,8 @@ NETWORKS = {
 SCHEMES = (
     "he_normal",
     "auto",
-    "gradinit:iterations=200,batch_size=64",
-    "metainit:steps=50,batch_size=64",
+    "gradinit:iterations=100,batch_size=64",
+    "metainit:steps=30,batch_size=64",
 )
 
 
@@ -103,7 +103,7 @@ def main(arguments=None):
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--learning-rate", type=float, default=0.1)
     parser.add_argument("--json", type=pathlib.Path)
     options = parser.parse_args(arguments)

@@ -116,7 +116,7 @@ class Walk:
 
     def _stack(self, path: str, stack: Any, inputs: Any, **_: Any) -> Any:
         template = stack._branch
-        total = ScaledSum(stack.num_blocks**-0.5, stack.compute_dtype)
+        total = ScaledSum(stack.branch_factor, stack.compute_dtype)
         x = ops.cast(inputs, stack.compute_dtype)
         self._note(x, *self._known[id(inputs)])
         for number in range(stack.num_blocks):

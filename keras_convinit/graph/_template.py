@@ -27,7 +27,7 @@ class Templates:
         ):
             self._owners[id(kernel.variable)] = layer, stacked
         inputs = args[0] if args else kwargs["inputs"]
-        total = ScaledSum(layer.num_blocks**-0.5, layer.compute_dtype, layer.num_blocks)
+        total = ScaledSum(layer.branch_factor, layer.compute_dtype, layer.num_blocks)
         return apply(total, inputs, apply(template, inputs))
 
     def owner(self, layer: Any, kernel: Kernel) -> tuple[Any, Kernel]:

@@ -10,7 +10,7 @@
 | `WeightNormDepthwiseConv2D` | `keras.layers.DepthwiseConv2D` |
 | `WeightNorm(layer)` | any other layer with a kernel |
 | `ScaledResidual` | shortcut(x) + branch(x) / sqrt(num_blocks) |
-| `ScaledResidualStack` | num_blocks of those in a row, as one compiled loop |
+| `ScaledResidualStack` | many of those in a row, as one compiled loop |
 | `ScalarBias`, `ScalarMultiplier` | a number that learns more slowly, for Fixup |
 
 `fold(model)` writes all of them out in plain Keras.

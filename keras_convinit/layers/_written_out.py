@@ -13,6 +13,7 @@ def written_out(
     branch: Any,
     input_shape: Any,
     num_blocks: int,
+    stage_blocks: int,
     values: Mapping[int, Sequence[np.ndarray]],
     name: str,
     dtype: Any,
@@ -23,6 +24,7 @@ def written_out(
         branch: The layer that is in each block.
         input_shape: The shape of its inputs.
         num_blocks: How many blocks the stack has.
+        stage_blocks: How many the stage has.
         values: Number of a block -> the values of its weights.
         name: That of the stack.
         dtype: The dtype policy of the stack.
@@ -42,7 +44,7 @@ def written_out(
 
         block = ScaledResidual(
             copy_layer(branch, reseed),
-            num_blocks,
+            stage_blocks,
             name=f"{name}_block_{index}",
             dtype=dtype,
         )

@@ -25,7 +25,7 @@ from keras_convinit.layers.scaled_residual import ScaledResidual
 
 @register()
 class ScaledResidualStack(keras.layers.Layer):
-    """`num_blocks` blocks x + branch(x) / sqrt(num_blocks), one after the other.
+    """`num_blocks` blocks x + branch(x) / sqrt(stage_blocks), one after the other.
 
     It computes what as many `ScaledResidual` layers do, in a loop that is compiled
     once, so that the time to build and compile a model does not grow with its depth.
@@ -47,6 +47,9 @@ class ScaledResidualStack(keras.layers.Layer):
             the same shape. The stack makes copies of it and leaves it alone. It must
             not change variables when it is called, as batch normalisation does.
         num_blocks: The number of blocks.
+        stage_blocks: B, the number of residual blocks in the stage, of which the stack
+            may be a part: the first block of a stage often has a projection, and so
+            stands before it. None for `num_blocks`, 1 for branches that are not scaled.
         remat: Whether to compute activations again on the way back instead of keeping
             them. Of B blocks about 2 sqrt(B) are then in memory at a time, for one
             forward pass more. The means are `tf.recompute_grad`, `jax.checkpoint` and
@@ -74,16 +77,29 @@ class ScaledResidualStack(keras.layers.Layer):
     """
 
     def __init__(
-        self, branch: Any, num_blocks: int, remat: bool = False, **kwargs: Any
+        self,
+        branch: Any,
+        num_blocks: int,
+        remat: bool = False,
+        stage_blocks: int | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.num_blocks = positive_integer("num_blocks", num_blocks)
+        if stage_blocks is None:
+            stage_blocks = self.num_blocks
+        self.stage_blocks = positive_integer("stage_blocks", stage_blocks)
         self.remat = bool(remat)
         self.supports_masking = True
         branch = _parts.as_layer("branch", branch)
         self._branch = PureBranch(copy_layer(branch, lambda seed, _: seed))
         self._stacked: list[Any] = []
         self._input_shape: Any = None
+
+    @property
+    def branch_factor(self) -> float:
+        """What the outputs of each branch are multiplied by: 1 / sqrt(stage_blocks)."""
+        return 1 / math.sqrt(self.stage_blocks)
 
     def build(self, input_shape: Any) -> None:
         """Creates the variables, of which each block has its own draw."""
@@ -112,7 +128,7 @@ class ScaledResidualStack(keras.layers.Layer):
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Runs the blocks one after the other."""
-        factor = 1 / math.sqrt(self.num_blocks)
+        factor = self.branch_factor
         weights = [ops.convert_to_tensor(variable) for variable in self._stacked]
         seeds, next_state = self._draw_seeds()
         drew, lost = False, False
@@ -210,6 +226,7 @@ class ScaledResidualStack(keras.layers.Layer):
             self._branch.layer,
             self._input_shape,
             self.num_blocks,
+            self.stage_blocks,
             {index: [each[i] for each in values] for i, index in enumerate(indices)},
             name=self.name,
             dtype=self.dtype_policy,
@@ -222,6 +239,7 @@ class ScaledResidualStack(keras.layers.Layer):
             "branch": keras.saving.serialize_keras_object(self._branch.layer),
             "num_blocks": self.num_blocks,
             "remat": self.remat,
+            "stage_blocks": self.stage_blocks,
         }
 
 

@@ -54,7 +54,7 @@ def open_in_blocks(layer: Any, apply: Any, /, *args: Any, **kwargs: Any) -> Any:
         x = apply(Cast(x.shape, layer.compute_dtype), x)
     for index in range(layer.num_blocks):
         x = apply(BlockBegins(layer, index), x)
-        total = ScaledSum(layer.num_blocks**-0.5, layer.compute_dtype)
+        total = ScaledSum(layer.branch_factor, layer.compute_dtype)
         x = apply(total, x, apply(layer._branch.layer, x))
         x = apply(BlockEnds(layer, index), x)
     return x

@@ -7,8 +7,6 @@ import keras
 from keras_convinit.initializers import ZhangForward
 from keras_convinit.lab.checks import one_of, whole
 
-NORMALIZATIONS = (None, "batch")
-
 
 def own_initializer(identifier: Any) -> Any:
     """An initializer for one layer alone.
@@ -23,17 +21,50 @@ def own_initializer(identifier: Any) -> Any:
 
 def normalized_relu(x: Any, normalization: str | None, number: int) -> Any:
     """What follows the linear layer of that number."""
-    if one_of("normalization", normalization, NORMALIZATIONS) == "batch":
+    if one_of("normalization", normalization, (None, "batch")) == "batch":
         x = keras.layers.BatchNormalization(name=f"normalization_{number}")(x)
     return keras.layers.ReLU(name=f"activation_{number}")(x)
 
 
-def classifier(x: Any, num_classes: int, initializer: Any) -> Any:
-    """Logits. None for the initializer is the papers' rule for what no ReLU follows."""
+def batch_normalization(
+    x: Any, name: str, momentum: float = 0.9, epsilon: float = 1e-5
+) -> Any:
+    """Batch normalisation as in the papers' code, where it is PyTorch's.
+
+    Keras' own average, 0.99, would still hold much of its beginning after a few hundred
+    steps.
+    """
+    return keras.layers.BatchNormalization(
+        axis=-1, momentum=momentum, epsilon=epsilon, name=name
+    )(x)
+
+
+def relu(x: Any, name: str) -> Any:
+    """ReLU."""
+    return keras.layers.ReLU(name=name)(x)
+
+
+def averaged(x: Any) -> Any:
+    """The mean of each channel."""
+    return keras.layers.GlobalAveragePooling2D(
+        data_format="channels_last", name="pool"
+    )(x)
+
+
+def classifier(
+    x: Any, num_classes: int, initializer: Any, normalization: str | None = None
+) -> Any:
+    """Logits, in the precision of the variables: a softmax wants more than half of it.
+
+    None for the initializer is an orthogonal kernel behind weight-normalised layers,
+    else the papers' rule for what no ReLU follows.
+    """
     if initializer is None:
-        initializer = ZhangForward("linear")
+        weight = normalization == "weight"
+        initializer = "orthogonal" if weight else ZhangForward("linear")
     return keras.layers.Dense(
         whole("num_classes", num_classes, 1),
         kernel_initializer=own_initializer(initializer),
+        dtype=keras.config.dtype_policy().variable_dtype,
         name="classifier",
     )(x)

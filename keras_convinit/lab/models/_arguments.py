@@ -1,0 +1,92 @@
+"""What the arguments of the networks are checked for."""
+
+import numbers
+from typing import Any
+
+from keras_convinit.lab.checks import one_of, whole
+
+NORMALIZATIONS = (None, "batch", "weight")
+
+
+def normalization_with(
+    normalization: Any,
+    allowed: tuple[str | None, ...] = NORMALIZATIONS,
+    **needs: tuple[Any, Any, tuple[str | None, ...]],
+) -> str | None:
+    """Checks `normalization`, and arguments which only some of its values allow.
+
+    Args:
+        normalization: The argument.
+        allowed: Its values.
+        **needs: By the name of another argument: its value, its default, and the
+            normalisations with which it may be something else.
+
+    Returns:
+        `normalization`.
+
+    Raises:
+        ValueError: Something is not allowed.
+    """
+    one_of("normalization", normalization, allowed)
+    for name, (value, default, where) in needs.items():
+        if value != default and normalization not in where:
+            raise ValueError(
+                f"`{name}` must be {default!r} unless `normalization` is "
+                f"{' or '.join(map(repr, where))}. "
+                f"Received: {name}={value!r}, normalization={normalization!r}"
+            )
+    return normalization
+
+
+def blocks_per_stage(family: str, depth: Any, others: int) -> int:
+    """The n of a network whose depth is 6n and a few others.
+
+    Args:
+        family: What to call the network in an error.
+        depth: How many layers with kernels it has.
+        others: How many of them are not in the blocks of its three stages.
+
+    Returns:
+        n, at least 1.
+
+    Raises:
+        ValueError: There is none. The error tells the nearest depths.
+    """
+    depth = whole("depth", depth, 1)
+    blocks, rest = divmod(depth - others, 6)
+    if blocks >= 1 and rest == 0:
+        return blocks
+    nearest = [6 * n + others for n in sorted({max(blocks, 1), max(blocks + 1, 1)})]
+    raise ValueError(
+        f"`depth` of a {family} must be 6n + {others} for some n >= 1, such as "
+        f"{' or '.join(map(str, nearest))}. Received: depth={depth}"
+    )
+
+
+def image_shape(input_shape: Any, downsampling: int) -> tuple[int, int, int]:
+    """The shape of an image that is large enough.
+
+    Args:
+        input_shape: The argument.
+        downsampling: By what factor the network makes its maps smaller.
+
+    Returns:
+        Height, width and channels.
+
+    Raises:
+        ValueError: It is something else, or too small.
+    """
+    shape = tuple(input_shape) if isinstance(input_shape, tuple | list) else ()
+    whole_numbers = all(isinstance(n, numbers.Integral) and n >= 1 for n in shape)
+    if len(shape) != 3 or not whole_numbers:
+        raise ValueError(
+            "`input_shape` must be height, width and channels of an image. "
+            f"Received: input_shape={input_shape!r}"
+        )
+    if min(shape[:2]) < downsampling:
+        raise ValueError(
+            f"`input_shape` must have a height and a width of at least {downsampling}, "
+            "by which the network divides both. "
+            f"Received: input_shape={input_shape!r}"
+        )
+    return shape

@@ -107,17 +107,24 @@ class Settings:
         return cls(dataclasses.replace(recipe, **changes), overrides=given, **others)
 
     def as_data(self, versions: Mapping[str, str]) -> dict[str, Any]:
-        """The settings as they come back from a file."""
+        """The settings as they come back from a file.
+
+        Without the overrides, which are in the recipe.
+        """
         values = {**dataclasses.asdict(self), "version of": dict(versions)}
+        del values["overrides"]
         return json.loads(json.dumps(values))
 
 
-def claim(folder: Path, settings: dict[str, Any], writes: bool) -> None:
+def claim(
+    folder: Path, settings: dict[str, Any], finished: bool, writes: bool
+) -> None:
     """Writes settings into a folder, or checks that those there are the same.
 
     Args:
         folder: The folder.
         settings: `Settings.as_data`.
+        finished: Whether the folder has anything finished, so that it matters.
         writes: Whether this process may write.
 
     Raises:
@@ -125,7 +132,7 @@ def claim(folder: Path, settings: dict[str, Any], writes: bool) -> None:
             names them.
     """
     path = folder / SETTINGS
-    if not path.exists():
+    if not (finished and path.exists()):
         if writes:
             write_text(path, json.dumps(settings, indent=1) + "\n")
         return

@@ -83,7 +83,8 @@ def carried_out(
         about = settings.as_data(versions())
         if output is not None:
             folder_for(output)
-            claim(output, about, team.writes)
+            finished = any((output / name).exists() for name in (CHECKPOINT, RESULT))
+            claim(output, about, finished, team.writes)
             if (output / RESULT).exists():
                 return Result.load(output)
         result = _trained(settings, about, team, output, verbose)
@@ -172,11 +173,16 @@ def _trained(
 
 
 def _built(recipe: Recipe, images: ImageDataset) -> keras.Model:
-    return getattr(models, recipe.network)(
-        input_shape=images.train_images.shape[1:],
-        num_classes=images.num_classes,
-        **recipe.arguments,
-    )
+    try:
+        return getattr(models, recipe.network)(
+            input_shape=images.train_images.shape[1:],
+            num_classes=images.num_classes,
+            **recipe.arguments,
+        )
+    except ValueError as error:
+        raise LabError(
+            f"{recipe.network} cannot be built for {images.name}: {error}"
+        ) from error
 
 
 def _augmentations(recipe: Recipe) -> tuple[Any, ...]:

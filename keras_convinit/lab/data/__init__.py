@@ -3,9 +3,10 @@
 from keras_convinit.lab.checks import one_of, whole
 from keras_convinit.lab.data.digits import digits
 from keras_convinit.lab.data.images import ImageDataset
+from keras_convinit.lab.data.pipeline import batches, steps_per_epoch
 from keras_convinit.lab.data.tfds import TFDS_NAMES, from_tfds
 
-__all__ = ["DATASETS", "ImageDataset", "load"]
+__all__ = ["DATASETS", "ImageDataset", "batches", "load", "steps_per_epoch"]
 
 DATASETS = ("digits", *TFDS_NAMES)
 

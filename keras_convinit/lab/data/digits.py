@@ -33,5 +33,11 @@ def digits(seed: int = 0) -> ImageDataset:
         random_state=seed,
     )
     return ImageDataset(
-        "digits", train_images, train_labels, test_images, test_labels, num_classes=10
+        "digits",
+        train_images,
+        train_labels,
+        test_images,
+        test_labels,
+        num_classes=10,
+        white=16.0,
     )

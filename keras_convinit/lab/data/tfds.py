@@ -53,7 +53,10 @@ def from_tfds(
             _prepare(builder, tensorflow_datasets.download.DownloadConfig)
 
     def split(part: str) -> tuple[np.ndarray, np.ndarray]:
-        first = part if limit is None else f"{part}[:{limit}]"
+        first = part
+        # tfds refuses to read more images than there are.
+        if limit is not None and limit < builder.info.splits[part].num_examples:
+            first = f"{part}[:{limit}]"
         everything = builder.as_dataset(
             split=first, batch_size=-1, as_supervised=True, shuffle_files=False
         )

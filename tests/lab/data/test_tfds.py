@@ -68,6 +68,10 @@ def test_limit_reads_the_first_images(prepared):
     dataset = from_tfds("cifar10", limit=4, folder=prepared)
     assert np.array_equal(dataset.train_images, IMAGES[:4])
     assert np.array_equal(dataset.test_images, IMAGES[9:13])
+    # More than there are held out, fewer than there are to train on.
+    dataset = from_tfds("cifar10", limit=8, folder=prepared)
+    assert np.array_equal(dataset.train_images, IMAGES[:8])
+    assert np.array_equal(dataset.test_images, IMAGES[9:])
 
 
 def refused(name, folder):

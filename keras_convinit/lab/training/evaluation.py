@@ -50,8 +50,11 @@ def compile_for_recording(model: keras.Model, optimizer: Any, xla: Any) -> None:
     """
     model.compile(
         optimizer,
-        keras.losses.CategoricalCrossentropy(from_logits=True),
-        # Weighted, so that what fills up a batch does not count.
+        # Weighted, both, so that what fills up a batch does not count. Keras' mean of
+        # the loss counts all batches alike, though, and that of the metric all images.
+        keras.losses.CategoricalCrossentropy(
+            from_logits=True, reduction="mean_with_sample_weight"
+        ),
         weighted_metrics=[
             keras.metrics.CategoricalAccuracy(name="accuracy"),
             keras.metrics.CategoricalCrossentropy(

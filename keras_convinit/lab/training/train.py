@@ -1,5 +1,6 @@
 """Trains a recipe, from the data's name to the accuracy on its test images."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,13 @@ def carried_out(
         raise LabError(
             f"{settings.recipe.name} looks at a network before its first step. To "
             "train it all the same: --epochs N"
+        )
+    if settings.distribute == "mirrored" and settings.recipe.optimizer.clip_norm:
+        raise LabError(
+            "`distribute` mirrored is for recipes that clip no gradient: Keras would "
+            "clip that of each device by itself. With clipping: --distribute "
+            f"data_parallel, on JAX. Received: {settings.recipe.name}, which clips to "
+            f"{settings.recipe.optimizer.clip_norm:g}"
         )
     # Nothing may be computed before processes have found each other.
     with workers(settings.distribute) as team, computing_in(settings.precision):
@@ -162,7 +170,7 @@ def _trained(
             "train_images": len(images.train_images),
             "validation_images": 0 if validation is None else len(validation),
             "test_images": len(images.test_images),
-            "parameters": sum(v.size for v in model.trainable_variables),
+            "parameters": sum(math.prod(v.shape) for v in model.trainable_variables),
             "devices": team.devices,
         },
         record=record,

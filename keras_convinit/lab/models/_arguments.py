@@ -38,6 +38,33 @@ def normalization_with(
     return normalization
 
 
+def scaled_branches(
+    normalization: Any, scaled: bool | None, stacks: bool, gain_mode: str
+) -> bool:
+    """Whether a network divides its residual branches, if it has such as can be.
+
+    Args:
+        normalization: What a network was given as `normalization`.
+        scaled: And what as `scaled`.
+        stacks: And as `stacks`.
+        gain_mode: And as `gain_mode`.
+
+    Returns:
+        `scaled`, or what None stands for.
+
+    Raises:
+        ValueError: They do not go together.
+    """
+    without_batch = ("weight", None)
+    normalization_with(
+        normalization,
+        scaled=(scaled or False, False, without_batch),
+        stacks=(stacks, False, without_batch),
+        gain_mode=(gain_mode, "forward", ("weight",)),
+    )
+    return normalization == "weight" if scaled is None else bool(scaled)
+
+
 def blocks_per_stage(family: str, depth: Any, others: int) -> int:
     """The n of a network whose depth is 6n and a few others.
 

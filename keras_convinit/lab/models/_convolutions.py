@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from keras_convinit.initializers import WeightNormGain
-from keras_convinit.lab.models._parts import own_initializer
+from keras_convinit.lab.models._parts import kernel_initializer
 from keras_convinit.layers import WeightNormConv2D
 
 
@@ -20,12 +20,14 @@ class Convolutions:
             for `"orthogonal"` with weight normalisation, for `"he_normal"` without.
         use_bias: Whether they have a bias.
         gain_mode: `mode` of `WeightNormGain`.
+        as_keras_pads: Whether strided ones are padded by Keras' `"same"`.
     """
 
     normalization: str | None
     kernel_initializer: Any = None
     use_bias: bool = True
     gain_mode: str = "forward"
+    as_keras_pads: bool = False
 
     def layers(
         self, filters: int, size: int, name: str, stride: int = 1, gamma: float = 1.0
@@ -46,7 +48,7 @@ class Convolutions:
         Returns:
             The layers in a row: the convolution, and what it needs in front.
         """
-        pads = stride > 1 and size > 1
+        pads = stride > 1 and size > 1 and not self.as_keras_pads
         arguments = {
             "filters": filters,
             "kernel_size": size,
@@ -54,7 +56,9 @@ class Convolutions:
             "padding": "valid" if pads else "same",
             "data_format": "channels_last",
             "use_bias": self.use_bias,
-            "kernel_initializer": self._initializer(),
+            "kernel_initializer": kernel_initializer(
+                self.kernel_initializer, self.normalization
+            ),
             "name": name,
         }
         if self.normalization == "weight":
@@ -76,9 +80,3 @@ class Convolutions:
         for layer in self.layers(filters, size, name, **arguments):
             x = layer(x)
         return x
-
-    def _initializer(self) -> Any:
-        if self.kernel_initializer is None:
-            weight = self.normalization == "weight"
-            return "orthogonal" if weight else "he_normal"
-        return own_initializer(self.kernel_initializer)

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from keras_convinit.initializers import ZhangForward
-from keras_convinit.lab.checks import one_of, whole
+from keras_convinit.lab.checks import whole
 
 
 def own_initializer(identifier: Any) -> Any:
@@ -19,11 +19,22 @@ def own_initializer(identifier: Any) -> Any:
     return initializer
 
 
+def kernel_initializer(identifier: Any, normalization: str | None) -> Any:
+    """An initializer for one layer that is not the classifier.
+
+    None is orthogonal for the directions of weight-normalised layers, as Arpit et al.
+    propose, and He's otherwise.
+    """
+    if identifier is None:
+        identifier = "orthogonal" if normalization == "weight" else "he_normal"
+    return own_initializer(identifier)
+
+
 def normalized_relu(x: Any, normalization: str | None, number: int) -> Any:
     """What follows the linear layer of that number."""
-    if one_of("normalization", normalization, (None, "batch")) == "batch":
-        x = keras.layers.BatchNormalization(name=f"normalization_{number}")(x)
-    return keras.layers.ReLU(name=f"activation_{number}")(x)
+    if normalization == "batch":
+        x = batch_normalization(x, f"normalization_{number}")
+    return relu(x, f"activation_{number}")
 
 
 def batch_normalization(

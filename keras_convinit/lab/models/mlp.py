@@ -4,12 +4,15 @@ from typing import Any
 
 import keras
 
+from keras_convinit.initializers import WeightNormGain
 from keras_convinit.lab.checks import whole
+from keras_convinit.lab.models._arguments import normalization_with
 from keras_convinit.lab.models._parts import (
     classifier,
     normalized_relu,
-    own_initializer,
 )
+from keras_convinit.lab.models._parts import kernel_initializer as own
+from keras_convinit.layers import WeightNormDense
 
 
 def mlp(
@@ -19,7 +22,8 @@ def mlp(
     input_shape: tuple[int, ...] = (28, 28, 1),
     num_classes: int = 10,
     normalization: str | None = None,
-    kernel_initializer: Any = "he_normal",
+    gain_mode: str = "forward",
+    kernel_initializer: Any = None,
     classifier_initializer: Any = None,
 ) -> keras.Model:
     """Fully connected layers of one width, each followed by ReLU, and a classifier.
@@ -29,11 +33,16 @@ def mlp(
         width: Units of each hidden layer.
         input_shape: Shape of one image, or of any other input; it is flattened.
         num_classes: Number of logits.
-        normalization: None, or `"batch"` for batch normalisation before each ReLU.
-        kernel_initializer: Initializer of the hidden layers. Each of them gets a copy
-            of its own.
-        classifier_initializer: Initializer of the classifier; None is
-            `ZhangForward("linear")`, a variance of 1 / fan_in.
+        normalization: `"batch"` for batch normalisation before each ReLU, `"weight"`
+            for weight-normalised hidden layers, or None.
+        gain_mode: With weight normalisation, `mode` of the gains: `"forward"` for the
+            paper's, `"kernel"` for those of PyTorch.
+        kernel_initializer: Initializer of the hidden layers, with weight normalisation
+            of their directions. Each of them gets a copy of its own. None is
+            `"orthogonal"` with weight normalisation and `"he_normal"` otherwise.
+        classifier_initializer: Initializer of the classifier. None is `"orthogonal"`
+            with weight normalisation, else `ZhangForward("linear")`, a variance of
+            1 / fan_in.
 
     Returns:
         A built model from images, `(batch, *input_shape)`, to logits. Its hidden
@@ -48,20 +57,26 @@ def mlp(
 
     Reference:
         Arpit, Campos, Bengio 2019, *How to Initialize your Network? Robust
-        Initialization for WeightNorm & ResNets*, figure 2, there with weight
+        Initialization for WeightNorm & ResNets*, figure 2, with weight
         normalisation.
     """
     depth = whole("depth", depth, 2)
     width = whole("width", width, 1)
+    normalization_with(normalization, gain_mode=(gain_mode, "forward", ("weight",)))
 
     inputs = keras.Input(input_shape)
     x = keras.layers.Flatten(name="flatten")(inputs)
     for number in range(1, depth):
-        x = keras.layers.Dense(
-            width,
-            kernel_initializer=own_initializer(kernel_initializer),
-            name=f"dense_{number}",
-        )(x)
+        arguments = {
+            "units": width,
+            "kernel_initializer": own(kernel_initializer, normalization),
+            "name": f"dense_{number}",
+        }
+        if normalization == "weight":
+            gains = WeightNormGain(2.0, mode=gain_mode)
+            x = WeightNormDense(**arguments, gain_initializer=gains)(x)
+        else:
+            x = keras.layers.Dense(**arguments)(x)
         x = normalized_relu(x, normalization, number)
-    outputs = classifier(x, num_classes, classifier_initializer)
+    outputs = classifier(x, num_classes, classifier_initializer, normalization)
     return keras.Model(inputs, outputs, name="mlp")

@@ -1,15 +1,18 @@
 """3x3 convolutions one after the other, with nothing to help the signal through."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from keras_convinit.lab.checks import whole
+from keras_convinit.lab.models._arguments import image_shape, normalization_with
+from keras_convinit.lab.models._convolutions import Convolutions
 from keras_convinit.lab.models._parts import (
+    averaged,
     classifier,
     normalized_relu,
-    own_initializer,
 )
 
 
@@ -21,7 +24,8 @@ def plain_cnn(
     num_classes: int = 10,
     strides: Sequence[int] = (2, 2),
     normalization: str | None = None,
-    kernel_initializer: Any = "he_normal",
+    gain_mode: str = "forward",
+    kernel_initializer: Any = None,
     classifier_initializer: Any = None,
 ) -> keras.Model:
     """A plain convolutional ReLU network of one width, without shortcuts.
@@ -35,11 +39,18 @@ def plain_cnn(
             The paper's (2, 2) leaves maps of 8x8 from images of 32x32. Small images
             want `()`: on maps of 2x2 the zeros of the padding meet 5 of the 9
             positions of every kernel, and no rule for the variance accounts for them.
-        normalization: None, or `"batch"` for batch normalisation before each ReLU.
-        kernel_initializer: Initializer of the convolutions. Each of them gets a copy
-            of its own.
-        classifier_initializer: Initializer of the classifier; None is
-            `ZhangForward("linear")`, a variance of 1 / fan_in.
+            A strided convolution is centred where Keras' padding puts it, on every
+            other position from the second one on, from the first one in the paper.
+        normalization: `"batch"` for batch normalisation before each ReLU, `"weight"`
+            for weight-normalised convolutions, or None.
+        gain_mode: With weight normalisation, `mode` of the gains: `"forward"` for the
+            paper's, `"kernel"` for those of PyTorch.
+        kernel_initializer: Initializer of the convolutions, with weight normalisation
+            of their directions. Each of them gets a copy of its own. None is
+            `"orthogonal"` with weight normalisation and `"he_normal"` otherwise.
+        classifier_initializer: Initializer of the classifier. None is `"orthogonal"`
+            with weight normalisation, else `ZhangForward("linear")`, a variance of
+            1 / fan_in.
 
     Returns:
         A built model from images, `(batch, *input_shape)`, to logits. Its activations
@@ -53,28 +64,25 @@ def plain_cnn(
 
     Reference:
         Arpit, Campos, Bengio 2019, *How to Initialize your Network? Robust
-        Initialization for WeightNorm & ResNets*, figure 3, left, there with weight
+        Initialization for WeightNorm & ResNets*, figure 3, left, with weight
         normalisation.
     """
     depth = whole("depth", depth, 2)
     width = whole("width", width, 1)
+    normalization_with(normalization, gain_mode=(gain_mode, "forward", ("weight",)))
     strides = _strides(strides, convolutions=depth - 1)
+    downsampling = math.prod(strides)
+    convolutions = Convolutions(
+        normalization, kernel_initializer, gain_mode=gain_mode, as_keras_pads=True
+    )
 
-    inputs = keras.Input(input_shape)
-    x = inputs
+    x = inputs = keras.Input(image_shape(input_shape, downsampling))
     for number, stride in enumerate(strides, start=1):
-        x = keras.layers.Conv2D(
-            width,
-            3,
-            strides=stride,
-            padding="same",
-            data_format="channels_last",
-            kernel_initializer=own_initializer(kernel_initializer),
-            name=f"convolution_{number}",
-        )(x)
+        name = f"convolution_{number}"
+        x = convolutions(x, width, 3, name, stride=stride, gamma=2.0)
         x = normalized_relu(x, normalization, number)
-    x = keras.layers.GlobalAveragePooling2D(data_format="channels_last", name="pool")(x)
-    outputs = classifier(x, num_classes, classifier_initializer)
+    x = averaged(x)
+    outputs = classifier(x, num_classes, classifier_initializer, normalization)
     return keras.Model(inputs, outputs, name="plain_cnn")
 
 

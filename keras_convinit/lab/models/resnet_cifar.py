@@ -8,7 +8,7 @@ from keras_convinit.lab.checks import whole
 from keras_convinit.lab.models._arguments import (
     blocks_per_stage,
     image_shape,
-    normalization_with,
+    scaled_branches,
 )
 from keras_convinit.lab.models._basic_blocks import basic_stages
 from keras_convinit.lab.models._convolutions import Convolutions
@@ -95,12 +95,7 @@ def resnet_cifar(
     """  # noqa: E501
     blocks = (blocks_per_stage("resnet_cifar", depth, others=2),) * 3
     widths = [whole("width", width, 1) * factor for factor in (1, 2, 4)]
-    normalization_with(
-        normalization,
-        scaled=(scaled or False, False, ("weight", None)),
-        stacks=(stacks, False, ("weight", None)),
-        gain_mode=(gain_mode, "forward", ("weight",)),
-    )
+    scaled = scaled_branches(normalization, scaled, stacks, gain_mode)
     batch = normalization == "batch"
     convolutions = Convolutions(
         normalization,
@@ -115,7 +110,6 @@ def resnet_cifar(
         x = relu(batch_normalization(x, "stem_normalization"), "stem_activation")
         x = basic_stages(x, convolutions, widths, blocks, projection=False)
     else:
-        scaled = normalization == "weight" if scaled is None else scaled
         x = scaled_stages(x, convolutions, widths, blocks, scaled=scaled, stacks=stacks)
     x = averaged(x)
     outputs = classifier(x, num_classes, classifier_initializer, normalization)

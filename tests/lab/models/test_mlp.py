@@ -8,7 +8,7 @@ from keras_convinit.lab.models import mlp
 ZEROS = {"kernel_initializer": "zeros", "classifier_initializer": "zeros"}
 
 
-@pytest.mark.parametrize("normalization", [None, "batch"])
+@pytest.mark.parametrize("normalization", [None, "batch", "weight"])
 @pytest.mark.parametrize(("depth", "width"), [(2, 5), (6, 4)])
 def test_parameters_are_those_of_the_formula(depth, width, normalization):
     model = mlp(
@@ -20,7 +20,9 @@ def test_parameters_are_those_of_the_formula(depth, width, normalization):
         **ZEROS,
     )
     hidden = (24 + 1) * width + (depth - 2) * (width + 1) * width
-    normalizations = 4 * width * (depth - 1) if normalization else 0
+    # Scale, offset, and two running statistics of each channel; or a gain.
+    per_channel = {None: 0, "batch": 4, "weight": 1}[normalization]
+    normalizations = per_channel * width * (depth - 1)
     assert model.count_params() == hidden + normalizations + (width + 1) * 7
 
 
@@ -59,3 +61,28 @@ def test_logits_come_out():
 def test_wrong_arguments_are_named(name):
     with pytest.raises(ValueError, match=f"`{name}` must .* Received: {name}=0"):
         mlp(**{"depth": 3, "width": 2, name: 0})
+
+
+@pytest.mark.parametrize(
+    ("mode", "first", "second"),
+    # sqrt(2 inputs / outputs), or the norm of ones.
+    [("forward", np.sqrt(2 * 6 / 4), np.sqrt(2)), ("kernel", np.sqrt(6), 2)],
+)
+def test_gains_make_up_for_relu(mode, first, second):
+    model = mlp(
+        3,
+        4,
+        input_shape=(6,),
+        normalization="weight",
+        gain_mode=mode,
+        kernel_initializer="ones",
+    )
+    for number, expected in enumerate((first, second), start=1):
+        gain = model.get_layer(f"dense_{number}").weight_norm_gain
+        gain = keras.ops.convert_to_numpy(gain)
+        np.testing.assert_allclose(gain, expected, rtol=1e-6)
+
+
+def test_normalization_is_known():
+    with pytest.raises(ValueError, match="must be one of None, batch, weight"):
+        mlp(3, 4, normalization="layer")

@@ -9,7 +9,7 @@ ZEROS = {"kernel_initializer": "zeros", "classifier_initializer": "zeros"}
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("normalization", [None, "batch"])
+@pytest.mark.parametrize("normalization", [None, "batch", "weight"])
 @pytest.mark.parametrize(("depth", "width"), [(2, 5), (6, 4)])
 def test_parameters_are_those_of_the_formula(depth, width, normalization, channels):
     model = plain_cnn(
@@ -23,8 +23,9 @@ def test_parameters_are_those_of_the_formula(depth, width, normalization, channe
     )
     first = 9 * channels * width + width
     others = (depth - 2) * (9 * width * width + width)
-    # Scale, offset, and two running statistics of each channel.
-    normalizations = 4 * width * (depth - 1) if normalization else 0
+    # Scale, offset, and two running statistics of each channel; or a gain.
+    per_channel = {None: 0, "batch": 4, "weight": 1}[normalization]
+    normalizations = per_channel * width * (depth - 1)
     classifier = width * 7 + 7
     assert model.count_params() == first + others + normalizations + classifier
 
@@ -131,7 +132,7 @@ def test_classifier_follows_the_seed():
         ({"strides": 2}, r"`strides` must .* Received: strides=2"),
         (
             {"normalization": "layer"},
-            r"`normalization` must be one of None, batch. "
+            r"`normalization` must be one of None, batch, weight. "
             r"Received: normalization='layer'",
         ),
     ],
@@ -139,3 +140,36 @@ def test_classifier_follows_the_seed():
 def test_wrong_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         plain_cnn(**{"depth": 3, "width": 2, **arguments})
+
+
+def gain_of(layer):
+    return keras.ops.convert_to_numpy(layer.weight_norm_gain)
+
+
+@pytest.mark.parametrize(
+    ("mode", "first", "second"),
+    [
+        # sqrt(2 inputs / outputs)
+        ("forward", np.sqrt(2 * 3 / 4), np.sqrt(2)),
+        ("backward", np.sqrt(2), np.sqrt(2)),
+        # The norm of 3x3 ones for each input.
+        ("kernel", np.sqrt(27), np.sqrt(36)),
+    ],
+)
+def test_gains_make_up_for_relu(mode, first, second):
+    model = plain_cnn(
+        3, 4, normalization="weight", gain_mode=mode, kernel_initializer="ones"
+    )
+    for number, expected in enumerate((first, second), start=1):
+        gain = gain_of(model.get_layer(f"convolution_{number}"))
+        np.testing.assert_allclose(gain, expected, rtol=1e-6)
+
+
+def test_gain_mode_is_of_weight_normalised_networks():
+    with pytest.raises(ValueError, match="`gain_mode` must be 'forward' unless"):
+        plain_cnn(3, 4, gain_mode="kernel")
+
+
+def test_images_are_not_smaller_than_strides_make_them():
+    with pytest.raises(ValueError, match="height and a width of at least 4"):
+        plain_cnn(3, 4, input_shape=(8, 3, 1))

@@ -12,6 +12,7 @@ import keras_convinit
 # Arrows of import point up this list. Modules in one row do not know each other.
 ORDER = [
     {"_checks", "_registry", "_closed_forms", "_quadrature", "_sample", "backend"},
+    {"_loss"},
     {"activations", "geometry", "optimizers"},
     {"kernels"},
     {"scales"},
@@ -145,6 +146,7 @@ PUBLIC = [
 DATA = {
     "Kernel",
     "RelativeChange",
+    "GradInitPreset",
     "InitializationReport",
     "LeftAlone",
     "Preset",

@@ -115,6 +115,25 @@ def hessian_product(function: Callable[..., Any]) -> Callable[..., Any]:
     return _of_keras().hessian_product(function)
 
 
+def curvature_gradient(
+    function: Callable[..., Any], statistic: Callable[..., Any]
+) -> Callable[..., Any]:
+    """A function that gives a statistic of gradient and curvature, and its gradient.
+
+    Args:
+        function: `function(points, *arguments) -> value`, where the points are a list
+            of tensors and the value is a scalar.
+        statistic: `statistic(gradients, products) -> value`, a scalar of the gradients
+            g and of the Hessian times g, both lists like the points.
+
+    Returns:
+        A function of the same arguments to `(value of the function, statistic,
+        gradient of the statistic)`, which takes third derivatives of the function. For
+        use in `compiled`.
+    """
+    return _of_keras().curvature_gradient(function, statistic)
+
+
 def norm(x: Any, wide: bool = True) -> Any:
     """The root of the sum of squares, in float32.
 

@@ -146,6 +146,51 @@ def hessian_product(function: Callable[..., Any]) -> Callable[..., Any]:
     return product
 
 
+def curvature_gradient(
+    function: Callable[..., Any], statistic: Callable[..., Any]
+) -> Callable[..., Any]:
+    """See `keras_convinit.backend`."""
+
+    def run(points: list[Any], *arguments: Any) -> Any:
+        def slope(points: list[Any]) -> Any:
+            return jax.value_and_grad(function)(points, *arguments)
+
+        def backwards(points: list[Any]) -> Any:
+            (value, gradients), pull_back = jax.vjp(slope, points)
+            (products,) = pull_back((jnp.zeros_like(value), gradients))
+            return statistic(gradients, products), value
+
+        # As for a product with the Hessian: forwards wherever that is possible.
+        try:
+            return _forwards(slope, statistic, points)
+        except TypeError as error:
+            if "forward-mode" not in str(error):
+                raise
+        (found, value), slopes = jax.value_and_grad(backwards, has_aux=True)(points)
+        return value, found, slopes
+
+    return run
+
+
+def _forwards(slope: Any, statistic: Any, points: Any) -> Any:
+    """The gradient of s(g, H g) is H u + D(H g)[w], u and w the derivatives of s."""
+
+    def gradients(points: Any) -> Any:
+        return slope(points)[1]
+
+    def product(points: Any, directions: Any) -> Any:
+        return jax.jvp(gradients, (points,), (directions,))[1]
+
+    (value, g), derivative = jax.linearize(slope, points)
+    _, h = derivative(g)
+    found, (u, w) = jax.value_and_grad(statistic, argnums=(0, 1))(g, h)
+    _, of_w = derivative(w)
+    # D(H g)[w] is D(H)[w] g + H H w, and H u is added to its last part.
+    directions = jax.tree.map(jnp.add, of_w, u)
+    _, slopes = jax.jvp(product, (points, g), (w, directions))
+    return value, found, slopes
+
+
 def norm(x: Any, wide: bool = True) -> Any:
     """See `keras_convinit.backend`."""
     x = x.astype("float32")

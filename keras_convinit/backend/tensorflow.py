@@ -180,6 +180,40 @@ def hessian_product(function: Callable[..., Any]) -> Callable[..., Any]:
     return product
 
 
+def curvature_gradient(
+    function: Callable[..., Any], statistic: Callable[..., Any]
+) -> Callable[..., Any]:
+    """See `keras_convinit.backend`."""
+
+    # By the graph, since tapes do not know of `gradient_override_map`.
+    def run(points: list[Any], *arguments: Any) -> Any:
+        points = [tf.identity(point) for point in points]
+        with points[0].graph.gradient_override_map({"BiasAdd": _PLAIN_BIAS}):
+            value = function(points, *arguments)
+        slopes = _derived(value, points)
+        found = statistic(slopes, _derived(slopes, points, slopes))
+        return value, found, _derived(found, points)
+
+    return run
+
+
+def _derived(values: Any, points: list[Any], upstream: Any = None) -> Any:
+    return tf.gradients(values, points, upstream, unconnected_gradients="zero")
+
+
+# On processors of Intel's kind TensorFlow rewrites graphs so that the gradients of a
+# kernel and of a bias are computed at once. In third derivatives they need each other.
+_PLAIN_BIAS = "KerasConvinitPlainBiasAdd"
+
+
+@tf.RegisterGradient(_PLAIN_BIAS)
+def _gradient_of_bias_add(operation: Any, upstream: Any) -> Any:
+    axes = list(range(len(upstream.shape)))
+    channels_first = operation.get_attr("data_format") == b"NCHW"
+    del axes[1 if channels_first else -1]
+    return upstream, tf.reduce_sum(upstream, axes)
+
+
 def norm(x: Any, wide: bool = True) -> Any:
     """See `keras_convinit.backend`."""
     wider = tf.cast(x, "float64" if wide else "float32")

@@ -135,6 +135,24 @@ def hessian_product(function: Callable[..., Any]) -> Callable[..., Any]:
     return product
 
 
+def curvature_gradient(
+    function: Callable[..., Any], statistic: Callable[..., Any]
+) -> Callable[..., Any]:
+    """See `keras_convinit.backend`."""
+
+    def both(points: list[Any], *arguments: Any) -> Any:
+        value = function(points, *arguments)
+        slopes = _gradients(value, points, create_graph=True)
+        half = sum((slope * slope).sum() for slope in slopes) / 2
+        return statistic(slopes, _gradients(half, points, create_graph=True)), value
+
+    def run(points: list[Any], *arguments: Any) -> Any:
+        found, value, slopes = gradient(both)(points, *arguments)
+        return value, found, slopes
+
+    return run
+
+
 def _gradients(value: Any, points: list[Any], create_graph: bool = False) -> Any:
     if not value.requires_grad:
         return [torch.zeros_like(point) for point in points]

@@ -11,14 +11,14 @@ import numpy as np
 from keras import ops
 
 from keras_convinit import _sample, backend
-from keras_convinit.diagnostics import _statistics
-from keras_convinit.diagnostics._axes import axis_of_input
-from keras_convinit.diagnostics._loss import (
+from keras_convinit._loss import (
     all_variables,
     check_labels,
     is_sum,
     loss_of_outputs,
 )
+from keras_convinit.diagnostics import _statistics
+from keras_convinit.diagnostics._axes import axis_of_input
 from keras_convinit.diagnostics._points import Points
 from keras_convinit.diagnostics._step import Step
 from keras_convinit.diagnostics._walk import Walk

@@ -10,8 +10,7 @@ import numpy as np
 
 from keras_convinit import _sample, backend
 from keras_convinit._checks import positive, positive_integer
-from keras_convinit.diagnostics._lanczos import lanczos, largest_entry_iteration
-from keras_convinit.diagnostics._loss import (
+from keras_convinit._loss import (
     all_variables,
     check_loss,
     check_on_few,
@@ -19,6 +18,7 @@ from keras_convinit.diagnostics._loss import (
     is_sum,
     stateless_loss,
 )
+from keras_convinit.diagnostics._lanczos import lanczos, largest_entry_iteration
 from keras_convinit.diagnostics._remembered import remembered
 
 METHODS = {"lanczos": (lanczos, 100), "paper": (largest_entry_iteration, 40)}

@@ -8,9 +8,9 @@ from typing import Any
 import keras
 
 from keras_convinit import _sample
+from keras_convinit._loss import check_loss, identity_of
 from keras_convinit.diagnostics import _table
 from keras_convinit.diagnostics._duplicates import duplicates_of
-from keras_convinit.diagnostics._loss import check_loss, identity_of
 from keras_convinit.diagnostics._measurement import Measurer
 from keras_convinit.diagnostics._remembered import remembered
 from keras_convinit.diagnostics._rows import rows_of

@@ -13,6 +13,7 @@ from keras_convinit.graph.tracing import trace_with
 from keras_convinit.kernels import Kernel, kernels_of
 from keras_convinit.schemes._batch import as_the_model_takes, batch
 from keras_convinit.schemes._blocks import BlockBegins, BlockEnds, open_in_blocks
+from keras_convinit.schemes._inference import uses_batch_statistics
 from keras_convinit.schemes._other_variables import reset_values
 from keras_convinit.schemes._pending import Pending
 from keras_convinit.schemes._rules import notes_of, reason_to_keep, row_of_other
@@ -169,7 +170,7 @@ class Run:
         elif isinstance(layer, BlockBegins):
             self._enter(layer)
         if not step.fixed_training and takes_training(layer):
-            kwargs["training"] = _uses_batch_statistics(layer)
+            kwargs["training"] = uses_batch_statistics(layer)
         sites = []
         for kernel in self._kernels[step.index]:
             site = self._site(kernel)
@@ -241,9 +242,3 @@ def _kernels(call: Call) -> tuple[Kernel, ...]:
     except ValueError:
         # The graph has it among what is unread.
         return ()
-
-
-def _uses_batch_statistics(layer: Any) -> bool:
-    while isinstance(layer, keras.layers.Wrapper):
-        layer = layer.layer
-    return isinstance(layer, keras.layers.BatchNormalization)

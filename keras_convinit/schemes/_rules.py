@@ -20,7 +20,12 @@ from keras_convinit.layers._effective_kernel import (
 from keras_convinit.schemes._kernel_values import kernel_values, target_std
 from keras_convinit.schemes._other_variables import reset_values
 from keras_convinit.schemes._scheme import AbstractScheme, Task
-from keras_convinit.schemes.report import InitializationReport, LeftAlone, Row
+from keras_convinit.schemes.report import (
+    AS_ITS_LAYER,
+    InitializationReport,
+    LeftAlone,
+    Row,
+)
 
 AS_DRAWN = WeightNormGain(mode="kernel")
 
@@ -182,10 +187,10 @@ def _others(task: Task, handled: set[int]) -> Iterator[Row | LeftAlone]:
 def row_of_other(layer: Any, variable: Any, value: Any) -> Row:
     """The row of a variable that has what its layer gives it."""
     name = type(layer).__name__
-    rule, std = "as its layer starts", None
+    std = None
     if keras.backend.is_float_dtype(variable.dtype):
         std = _std(value)
-    return Row(variable.path, name, None, None, rule, None, std)
+    return Row(variable.path, name, None, None, AS_ITS_LAYER, None, std)
 
 
 def notes_of(graph: Graph) -> Iterator[str]:

@@ -7,6 +7,7 @@ import keras
 from keras_convinit.graph import Graph, Site, activation_name
 from keras_convinit.initializers import WeightNormGain
 from keras_convinit.scales import forward_scale
+from keras_convinit.schemes._named import named
 from keras_convinit.schemes._rules import AbstractRules, Rule
 from keras_convinit.schemes.zhang import SAME, own_rule
 
@@ -92,6 +93,7 @@ def last_of_branch(site: Site) -> tuple[float, str]:
     return 1 / blocks, f"1/{blocks} (last of branch)"
 
 
+@named("arpit")
 class Arpit(AbstractGains):
     """g = sqrt(gamma * inputs / outputs), gamma by position, orthogonal directions.
 
@@ -118,6 +120,7 @@ class Arpit(AbstractGains):
     """
 
 
+@named("hanin")
 class Hanin(AbstractGains):
     """Like `Arpit`, with g = 0.9^b for the last layer of the b-th block of a stage.
 
@@ -150,6 +153,7 @@ class Hanin(AbstractGains):
         return Rule(f"0.9^b ({blocks})", self.direction, gains)
 
 
+@named("kernel")
 class KernelGain(AbstractGains):
     """g = ||v||: the effective kernel is v as it was drawn, as PyTorch does it.
 

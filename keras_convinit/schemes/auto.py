@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from keras_convinit.graph import Graph, Site
+from keras_convinit.schemes._named import named
 from keras_convinit.schemes._rules import AbstractRules, Rule
 from keras_convinit.schemes.arpit import Arpit
 from keras_convinit.schemes.presets import gamma_and_classifier
@@ -16,6 +17,7 @@ from keras_convinit.schemes.zhang import (
 )
 
 
+@named("auto")
 class Auto(AbstractRules):
     """Both papers, each kernel by the rule that fits what stands around it.
 

@@ -12,10 +12,12 @@ from keras_convinit.kernels import Kernel
 from keras_convinit.layers._effective_kernel import effective_kernel, gain_shape
 from keras_convinit.schemes._forward import AbstractForward
 from keras_convinit.schemes._linear_layer import broadcast, channel_axes, is_linear
+from keras_convinit.schemes._named import named
 from keras_convinit.schemes._visit import Visit, std_of, wide
 from keras_convinit.schemes.zhang import SAME
 
 
+@named("data_dependent")
 class DataDependent(AbstractForward):
     """g = 1 / sigma, b = -mu / sigma: each output has mean 0 and deviation 1 on data.
 

@@ -7,12 +7,14 @@ from typing import Any
 import keras
 
 from keras_convinit.graph import Graph, Site
+from keras_convinit.schemes._named import named
 from keras_convinit.schemes._rules import AbstractRules, Rule
 from keras_convinit.schemes._scheme import Task
 from keras_convinit.schemes.report import InitializationReport
 from keras_convinit.schemes.zhang import own_rule
 
 
+@named("fixup")
 class Fixup(AbstractRules):
     """He's rule, times L^(-1 / (2m - 2)) in residual branches, which end with zeros.
 

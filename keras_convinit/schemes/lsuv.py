@@ -8,11 +8,13 @@ import keras
 from keras_convinit._checks import positive, positive_integer
 from keras_convinit.graph import Site
 from keras_convinit.schemes._forward import AbstractForward
+from keras_convinit.schemes._named import named
 from keras_convinit.schemes._visit import Visit, std_of
 
 _STATES = (keras.layers.RNN, keras.layers.Bidirectional)
 
 
+@named("lsuv")
 class LSUV(AbstractForward):
     """Orthonormal kernels, each divided by what its outputs deviate by on real data.
 

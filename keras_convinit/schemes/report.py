@@ -2,10 +2,13 @@
 
 import dataclasses
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 WIDTH = 100
+
+# The rule of what has the value that a new layer of its kind would have.
+AS_ITS_LAYER = "as its layer starts"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +67,7 @@ class InitializationReport:
         notes: What was in doubt, such as a shared layer whose calls ask for different
             rules.
         dry_run: Whether the model was left as it is.
+        history: What was measured in each iteration, by name, of schemes that search.
     """
 
     scheme: str
@@ -71,6 +75,7 @@ class InitializationReport:
     left_alone: tuple[LeftAlone, ...] = ()
     notes: tuple[str, ...] = ()
     dry_run: bool = False
+    history: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it in dictionaries and lists, as JSON takes them."""
@@ -78,6 +83,7 @@ class InitializationReport:
         return {
             **values,
             **{name: list(values[name]) for name in ("rows", "left_alone", "notes")},
+            "history": {name: list(found) for name, found in self.history.items()},
         }
 
     def __add__(self, other: "InitializationReport") -> "InitializationReport":
@@ -92,6 +98,7 @@ class InitializationReport:
             tuple(one for path, one in left.items() if path not in touched),
             tuple(dict.fromkeys(self.notes + other.notes)),
             self.dry_run or other.dry_run,
+            {**self.history, **other.history},
         )
 
     def __str__(self) -> str:
@@ -99,10 +106,9 @@ class InitializationReport:
         title = f"Initialisation by {self.scheme}"
         if self.dry_run:
             title += " (dry run: nothing was changed)"
-        kernels = [row for row in self.rows if row.fan_in is not None]
-        table = [title, *_table(kernels)]
+        table = [title, *_table(r for r in self.rows if r.rule != AS_ITS_LAYER)]
         lines = []
-        others = [row.path for row in self.rows if row.fan_in is None]
+        others = [row.path for row in self.rows if row.rule == AS_ITS_LAYER]
         if others:
             lines.append(f"{len(others)} more variables start as their layers say.")
         if self.left_alone:

@@ -8,6 +8,7 @@ from keras_convinit._checks import positive
 from keras_convinit.graph import Graph, Site, activation_name
 from keras_convinit.initializers import ZhangBackward as BackwardInitializer
 from keras_convinit.initializers import ZhangForward as ForwardInitializer
+from keras_convinit.schemes._named import named
 from keras_convinit.schemes._rules import AbstractRules, Rule
 from keras_convinit.schemes.presets import gamma_and_classifier
 
@@ -40,6 +41,7 @@ def classifier_rule() -> Rule:
     return Rule("eq. 21 (classifier)", ForwardInitializer("linear"))
 
 
+@named("zhang_forward")
 class ZhangForward(AbstractRules):
     """Var(w) = scale * forward_scale / fan_in: the signal keeps its size.
 
@@ -112,6 +114,7 @@ def forward_rule(
     return Rule(f"eq. 22 ({name} before)", initializer)
 
 
+@named("zhang_backward")
 class ZhangBackward(AbstractRules):
     """Var(w) = backward_scale / (gamma * fan_out): the error signal keeps its size.
 

@@ -68,14 +68,17 @@ def is_sum(loss: Any) -> bool:
     return getattr(loss, "reduction", None) == "sum"
 
 
-def stateless_loss(model: keras.Model, loss: Any) -> Callable[..., Any]:
-    """The loss in inference mode, without side effects.
+def stateless_loss(
+    model: keras.Model, loss: Any, forward: Callable[[Any], Any] | None = None
+) -> Callable[..., Any]:
+    """The loss without side effects.
 
     It holds the model weakly, so that it can be kept as long as the model lives.
 
     Args:
         model: A built model.
         loss: What `check_loss` gives.
+        forward: From inputs to outputs; None for the model in inference mode.
 
     Returns:
         `function(trainable, other, x, y)` to a scalar, where the first two are values
@@ -91,7 +94,8 @@ def stateless_loss(model: keras.Model, loss: Any) -> Callable[..., Any]:
         with keras.StatelessScope(
             list(values), collect_losses=True, initialize_variables=False
         ):
-            return loss_of_outputs(model, loss, x, y, model(x, training=False))
+            outputs = model(x, training=False) if forward is None else forward(x)
+            return loss_of_outputs(model, loss, x, y, outputs)
 
     return function
 

@@ -1,0 +1,212 @@
+"""Schemes that search for the sizes of variables, step by step."""
+
+import abc
+import collections
+import dataclasses
+import math
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_convinit._loss import check_loss, check_on_few
+from keras_convinit.graph import Graph, Trace, read
+from keras_convinit.schemes._inference import program_of
+from keras_convinit.schemes._rules import notes_of, reason_to_keep
+from keras_convinit.schemes._scales import Scales
+from keras_convinit.schemes._scheme import AbstractScheme, Task
+from keras_convinit.schemes.report import InitializationReport, LeftAlone, Row
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """A model whose variables are to be scaled.
+
+    Args:
+        model: The model, started.
+        graph: The model, read.
+        program: The model as a program of calls.
+        loss: What `check_loss` gives.
+    """
+
+    model: keras.Model
+    graph: Graph
+    program: Trace
+    loss: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """What an iteration saw at some scales.
+
+    Args:
+        rank: The lower, the better the scales.
+        numbers: For the history.
+    """
+
+    rank: tuple[float, ...]
+    numbers: dict[str, float]
+
+
+class AbstractSearch(abc.ABC):
+    """A search at work.
+
+    Args:
+        scales: What is scaled.
+        total: How many iterations there are.
+    """
+
+    def __init__(self, scales: Scales, total: int) -> None:
+        self.scales = scales
+        self.total = total
+        self.at = np.ones(scales.size)
+
+    @abc.abstractmethod
+    def step(self) -> Found:
+        """One iteration: says what there is at the scales, and moves them."""
+
+
+class AbstractScaling(AbstractScheme):
+    """Starts by another scheme, and searches for a scale of each variable.
+
+    Args:
+        start: The scheme to start from.
+        verbose: Whether to show progress.
+    """
+
+    start: AbstractScheme | None
+    verbose: bool
+    # What progress shows: the names of what an iteration finds.
+    shown: tuple[str, ...] = ()
+
+    @abc.abstractmethod
+    def inputs(self, task: Task) -> tuple[Any, Any] | None:
+        """Some samples and labels to check; None if there are none."""
+
+    @abc.abstractmethod
+    def search(self, problem: Problem, task: Task) -> AbstractSearch:
+        """The search, from what the model is now."""
+
+    def apply(self, task: Task) -> InitializationReport:
+        """Starts, searches, and multiplies the variables; all of it or nothing."""
+        model, name = task.model, type(self).__name__
+        loss = check_loss(model, task.loss)
+        samples = self.inputs(task)
+        inputs = None if samples is None else samples[0]
+        # What is not for the scheme is refused before anything is changed.
+        graph = read(model, inputs)
+        if not graph.sites:
+            raise ValueError(
+                "`model` must have kernels, such as those of Dense or Conv layers. "
+                f"Received: the model {model.name!r}, which has none"
+            )
+        if samples is not None:
+            check_on_few(model, loss, *samples)
+        before = [
+            (variable, np.array(keras.ops.convert_to_numpy(variable)))
+            for variable in model.variables
+        ]
+        try:
+            started = None
+            if self.start is not None:
+                # What the search finds depends on it, dry run or not.
+                started = self.start.apply(dataclasses.replace(task, dry_run=False))
+            program = program_of(model, inputs)
+            search = self.search(Problem(model, graph, program, loss), task)
+            history, notes = self._run(search)
+            search.scales.assign(search.at)
+            rows = tuple(_rows(search, graph, name))
+        except BaseException:
+            _restore(before)
+            raise
+        if task.dry_run:
+            _restore(before)
+        report = InitializationReport(
+            name,
+            rows,
+            tuple(_frozen(graph)),
+            (*notes_of(graph), *notes),
+            task.dry_run,
+            {key: tuple(values) for key, values in history.items()},
+        )
+        return report if started is None else started + report
+
+    def _run(self, search: AbstractSearch) -> tuple[dict[str, list[float]], list[str]]:
+        """Searches to the end, or as far as it gets: then with the best that it saw."""
+        history: dict[str, list[float]] = collections.defaultdict(list)
+        name = type(self).__name__
+        progress = keras.utils.Progbar(
+            search.total,
+            verbose=1 if self.verbose else 0,
+            stateful_metrics=self.shown,
+            unit_name="iteration",
+        )
+        best: tuple[tuple[float, ...], np.ndarray] | None = None
+        for number in range(search.total):
+            at = search.at
+            try:
+                found = search.step()
+                if not all(map(math.isfinite, found.numbers.values())):
+                    raise _NotFiniteError(found)
+            except (KeyboardInterrupt, _NotFiniteError) as error:
+                if best is None:
+                    if isinstance(error, _NotFiniteError):
+                        raise ValueError(str(error)) from None
+                    raise
+                search.at = best[1]
+                what = str(error) or "interrupted"
+                note = (
+                    f"{name} ended after {number} of {search.total} iterations, with "
+                    f"the best of them: {what}"
+                )
+                warnings.warn(note, stacklevel=5)
+                return history, [note]
+            if best is None or found.rank < best[0]:
+                best = found.rank, at
+            for key, value in found.numbers.items():
+                history[key].append(value)
+            progress.update(number + 1, list(found.numbers.items()))
+        return history, []
+
+
+class _NotFiniteError(Exception):
+    def __init__(self, found: Found) -> None:
+        numbers = ", ".join(f"{key}={value}" for key, value in found.numbers.items())
+        super().__init__(
+            "The loss and its derivatives must be finite on the samples. "
+            f"Received: {numbers}"
+        )
+
+
+def _restore(before: list[tuple[Any, np.ndarray]]) -> None:
+    for variable, value in before:
+        variable.assign(value)
+
+
+def _frozen(graph: Graph) -> list[LeftAlone]:
+    left = []
+    for site in graph.sites:
+        reason = reason_to_keep(site)
+        if reason is not None:
+            left.append(LeftAlone(site.kernel.variable.path, reason))
+    return left
+
+
+def _rows(search: AbstractSearch, graph: Graph, name: str) -> list[Row]:
+    fans: dict[int, tuple[float, float]] = {}
+    for site in graph.sites:
+        for variable in (site.kernel.variable, site.kernel.gain):
+            fans[id(variable)] = site.kernel.geometry.fans()
+    rows = []
+    for entry, scales in search.scales.of(search.at):
+        values = keras.ops.convert_to_numpy(entry.variable).astype("float64")
+        for copy, scale in enumerate(scales):
+            path, value = entry.variable.path, values
+            if entry.copies > 1:
+                path, value = f"{path}[{copy}]", values[copy]
+            rule = f"{name}, times {scale:.3g}"
+            fan_in, fan_out = fans.get(id(entry.variable), (None, None))
+            std = float(np.std(value))
+            rows.append(Row(path, entry.layer, fan_in, fan_out, rule, None, std))
+    return rows

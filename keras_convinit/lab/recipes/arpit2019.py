@@ -172,7 +172,7 @@ def figure_3_right(blocks: int, method: str) -> Recipe:
     """A curve of the right part of figure 3 at one depth."""
     arguments, initialization = RESIDUAL[method]
     depth = 6 * blocks + 4
-    deep = {"stacks": True, "reduced_memory": True} if blocks > 1000 else {}
+    deep = {"stacks": True, "stem_stride": 2} if blocks > 1000 else {}
     return Recipe(
         name=f"arpit2019/figure3/wrn{depth}_1/{method}",
         source=(

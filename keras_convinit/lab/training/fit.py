@@ -1,6 +1,7 @@
 """Trains any model on any data, and keeps a record of it."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,18 +83,17 @@ def fit_recorded(
 
     divergence = Divergence()
     keeper = Keeper(record, states, divergence, folder if writes else None)
-    by_epoch: Callable[[int], Any] | None = (
-        train_batches if callable(train_batches) else None
-    )
-    model.fit(
-        train_batches if by_epoch is None else by_epoch(finished),
-        epochs=epochs,
-        initial_epoch=finished,
-        steps_per_epoch=None if by_epoch is None else steps_per_epoch,
-        # The data set has its own order.
-        shuffle=False,
-        validation_data=validation,
-        callbacks=[divergence, keeper, *callbacks],
-        verbose=verbose,
-    )
+    by_epoch = callable(train_batches)
+    with contextlib.closing(keeper):
+        model.fit(
+            train_batches(finished) if by_epoch else train_batches,
+            epochs=epochs,
+            initial_epoch=finished,
+            steps_per_epoch=steps_per_epoch if by_epoch else None,
+            # The data set has its own order.
+            shuffle=False,
+            validation_data=validation,
+            callbacks=[divergence, keeper, *callbacks],
+            verbose=verbose,
+        )
     return keeper.record

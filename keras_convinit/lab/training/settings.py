@@ -14,7 +14,7 @@ from keras_convinit.lab.files import write_text
 from keras_convinit.lab.recipes import Initialization, Recipe
 from keras_convinit.lab.training.distribution import STRATEGIES
 from keras_convinit.lab.training.precision import PRECISIONS
-from keras_convinit.schemes.initialize import resolved
+from keras_convinit.schemes._named import resolved
 
 SETTINGS = "settings.json"
 

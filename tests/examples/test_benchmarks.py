@@ -67,3 +67,15 @@ def test_initialising_a_model(benchmark, capsys):
     small = ["--network", "MobileNetV2", "--size", "32", "--rounds", "1"]
     benchmark("initialize_model").main(small)
     assert "initialize auto" in capsys.readouterr().out
+
+
+def test_augmentation(benchmark, tmp_path, monkeypatch, capsys):
+    # A page and a benchmark have this name.
+    monkeypatch.delitem(sys.modules, "augmentation", raising=False)
+    path = tmp_path / "kept.json"
+    small = ["--images", "4", "--size", "8", "--batch", "2", "--rounds", "1"]
+    benchmark("augmentation").main([*small, "--json", str(path)])
+    rows = json.loads(path.read_text())["rows"]
+    assert capsys.readouterr().out.count("images/s") == len(rows) == 5
+    assert rows["AutoAugment: lab"]["wall"] == 1
+    assert rows["Crop, flip, Cutout: tf.image, image by image"]["wall"] > 0

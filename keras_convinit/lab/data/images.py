@@ -82,7 +82,7 @@ class ImageDataset:
 
         They are drawn at random, of all classes alike. Mean and deviation become those
         of the training images that are left, so that nothing is learned from the
-        others: on CIFAR-10 that changes either by less than a thousandth.
+        others: on CIFAR-10 that changes either by about a thousandth.
 
         Args:
             fraction: Share of the training images, rounded to whole images.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -156,25 +157,24 @@ def _arguments(
 
 def _check(policy: Any) -> None:
     """Says what is wrong with a policy."""
-    pairs = policy if isinstance(policy, tuple) else ()
-    for pair in pairs:
-        if not isinstance(pair, tuple) or len(pair) != 2:
-            pairs = ()
-            break
-        for operation in pair:
-            name, probability, level = operation
-            one_of("name", name, OPERATIONS)
-            if not 0 <= probability <= 1:
-                raise ValueError(
-                    "`probability` must be a number from 0 to 1. "
-                    f"Received: probability={probability!r}"
-                )
-            if whole("level", level, 0) > 10:
-                raise ValueError(
-                    f"`level` must be an integer from 0 to 10. Received: level={level}"
-                )
+    try:
+        hash(policy)
+        pairs = [(Operation(*first), Operation(*second)) for first, second in policy]
+    except (TypeError, ValueError):
+        pairs = []  # What is wrong with it matters less than what would be right.
     if not pairs:
         raise ValueError(
-            "`policy` must be a tuple of pairs of operations. "
-            f"Received: policy={policy!r}"
+            "`policy` must be a tuple of pairs of operations, each a name, a "
+            f"probability and a level. Received: policy={policy!r}"
         )
+    for name, probability, level in itertools.chain(*pairs):
+        one_of("name", name, OPERATIONS)
+        if not 0 <= probability <= 1:
+            raise ValueError(
+                "`probability` must be a number from 0 to 1. "
+                f"Received: probability={probability!r}"
+            )
+        if whole("level", level, 0) > 10:
+            raise ValueError(
+                f"`level` must be an integer from 0 to 10. Received: level={level}"
+            )

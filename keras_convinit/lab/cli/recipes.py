@@ -77,5 +77,7 @@ def _lines(value: Any) -> list[str]:
             for field in dataclasses.fields(value)
         ]
     if isinstance(value, tuple):
-        return [" ".join(map(str, one)) if isinstance(one, tuple) else one for one in value]
+        return [
+            " ".join(map(str, one)) if isinstance(one, tuple) else one for one in value
+        ]
     return [str(value)]

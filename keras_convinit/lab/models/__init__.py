@@ -13,6 +13,8 @@ All take `input_shape`, `num_classes`, `normalization` (`"batch"`, `"weight"`, N
 | `wide_resnet(depth, k)` | three wide stages of residual blocks, 6n + 4 layers |
 | `vgg19()` | 3x3 convolutions and maximum pooling |
 | `densenet(depth, growth)` | layers that all get the outputs of all before them |
+
+`from_spec("resnet_cifar:56")` makes any of them from a line of text.
 """
 
 from keras_convinit.lab.models.densenet import densenet
@@ -21,11 +23,13 @@ from keras_convinit.lab.models.plain_cnn import plain_cnn
 from keras_convinit.lab.models.residual_cnn import residual_cnn
 from keras_convinit.lab.models.resnet34 import resnet34
 from keras_convinit.lab.models.resnet_cifar import resnet_cifar
+from keras_convinit.lab.models.specification import from_spec
 from keras_convinit.lab.models.vgg19 import vgg19
 from keras_convinit.lab.models.wide_resnet import wide_resnet
 
 __all__ = [
     "densenet",
+    "from_spec",
     "mlp",
     "plain_cnn",
     "residual_cnn",

@@ -104,16 +104,17 @@ def image_shape(input_shape: Any, downsampling: int) -> tuple[int, int, int]:
         ValueError: It is something else, or too small.
     """
     shape = tuple(input_shape) if isinstance(input_shape, tuple | list) else ()
-    whole_numbers = all(isinstance(n, numbers.Integral) and n >= 1 for n in shape)
-    if len(shape) != 3 or not whole_numbers:
+    sizes = [int(n) for n in shape if isinstance(n, numbers.Integral) and int(n) >= 1]
+    if len(shape) != 3 or len(sizes) != 3:
         raise ValueError(
             "`input_shape` must be height, width and channels of an image. "
             f"Received: input_shape={input_shape!r}"
         )
-    if min(shape[:2]) < downsampling:
+    height, width, channels = sizes
+    if min(height, width) < downsampling:
         raise ValueError(
             f"`input_shape` must have a height and a width of at least {downsampling}, "
             "by which the network divides both. "
             f"Received: input_shape={input_shape!r}"
         )
-    return shape
+    return height, width, channels

@@ -255,6 +255,8 @@ def table_2(depth: int, dataset: str, parameters: int, method: str) -> Recipe:
     )
 
 
-TABLE_2 = tuple(table_2(*network, method) for network in NETWORKS for method in RESIDUAL)
+TABLE_2 = tuple(
+    table_2(*network, method) for network in NETWORKS for method in RESIDUAL
+)
 
 RECIPES = (*TABLE_1, *FIGURE_2, *FIGURE_3, *FIGURE_4, *TABLE_2)

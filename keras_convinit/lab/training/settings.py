@@ -116,9 +116,7 @@ class Settings:
         return json.loads(json.dumps(values))
 
 
-def claim(
-    folder: Path, settings: dict[str, Any], finished: bool, writes: bool
-) -> None:
+def claim(folder: Path, settings: dict[str, Any], finished: bool, writes: bool) -> None:
     """Writes settings into a folder, or checks that those there are the same.
 
     Args:

@@ -177,4 +177,4 @@ def test_branches_are_scaled_as_asked_for(normalization, scaled, factor):
 )
 def test_wrong_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
-        resnet_cifar(**{"depth": 8, "width": 2, **arguments})
+        resnet_cifar(**{"depth": 8, "width": 2, **ZEROS, **arguments})

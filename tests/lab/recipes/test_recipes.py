@@ -60,7 +60,9 @@ def wide_resnet(depth, k, classes, weight_norm):
     width = 16
     for before, width in stages(16, (16 * k, 32 * k, 64 * k), [(depth - 4) // 6] * 3):
         each = 2 if weight_norm else 1
-        total += convolution(3, before, width, each) + convolution(3, width, width, each)
+        total += convolution(3, before, width, each) + convolution(
+            3, width, width, each
+        )
         total += convolution(1, before, width, each) if before != width else 0
         total += 0 if weight_norm else 2 * before + 2 * width
     return total + (0 if weight_norm else 2 * width) + (width + 1) * classes
@@ -105,7 +107,9 @@ def test_names_are_found_and_unique():
 
 def test_every_table_and_figure_is_there():
     found = {recipe.name.split("/")[1] for recipe in zhang2022.RECIPES}
-    assert found == {f"table{n}" for n in (1, 2, 3)} | {f"figure{n}" for n in range(2, 8)}
+    assert found == {f"table{n}" for n in (1, 2, 3)} | {
+        f"figure{n}" for n in range(2, 8)
+    }
     found = {recipe.name.split("/")[1] for recipe in arpit2019.RECIPES}
     assert found == {"table1", "table2", "figure2", "figure3", "figure4"}
 
@@ -162,9 +166,7 @@ def test_settings_of_the_papers():
     dense = recipes.get("zhang2022/table3/densenet100/gradinit")
     assert (dense.batch_size, dense.optimizer.learning_rate) == (64, 0.05)
     assert dense.optimizer.undecayed == ("gamma", "beta")
-    gradinit = resolved(
-        dense.initialization.scheme, **dense.initialization.arguments
-    )
+    gradinit = resolved(dense.initialization.scheme, **dense.initialization.arguments)
     assert (gradinit.iterations, gradinit.learning_rate) == (780, 0.01)
     wide = recipes.get("zhang2022/table1/wrn28_10/kaiming").initialization.scheme
     # PyTorch's default has variance 1 / (3 fan_in).

@@ -169,9 +169,7 @@ def test_weights_that_the_last_step_breaks_are_a_divergence(fresh, epochs_from, 
     if keras.backend.backend() == "jax":
         pytest.skip("no callback changes weights there")
     validation = tf.data.Dataset.from_tensor_slices(pairs).batch(8)
-    record = fit_recorded(
-        fresh(), epochs_from, validation, **HOW, callbacks=[Break()]
-    )
+    record = fit_recorded(fresh(), epochs_from, validation, **HOW, callbacks=[Break()])
     assert record.diverged
     assert len(record.epochs) == 1
     assert record.epochs[0].validation_loss is None

@@ -11,7 +11,6 @@ from keras_convinit.lab.training import Result, train
 from keras_convinit.lab.training.settings import Settings
 
 
-
 def test_a_recipe_is_carried_out(recipe, tmp_path):
     result = train(recipe, seed=3, epochs=3, output=tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
@@ -37,7 +36,9 @@ def test_a_recipe_is_carried_out(recipe, tmp_path):
         "parameters": 65 * 16 + 17 * 16 + 17 * 10,
         "devices": 1,
     }
-    values = json.loads((tmp_path / "result.json").read_text(), parse_constant=pytest.fail)
+    values = json.loads(
+        (tmp_path / "result.json").read_text(), parse_constant=pytest.fail
+    )
     assert values["recipe"] == "test/small/mlp"
     assert values["overrides"] == {"epochs": 3}
     assert values["settings"]["seed"] == 3
@@ -73,7 +74,9 @@ def test_divergence_is_a_result(recipe, tmp_path):
     assert result.diverged
     assert result.test_accuracy == 0
     assert result.test_loss is None
-    values = json.loads((tmp_path / "result.json").read_text(), parse_constant=pytest.fail)
+    values = json.loads(
+        (tmp_path / "result.json").read_text(), parse_constant=pytest.fail
+    )
     assert values["diverged"]
     assert Result.load(tmp_path) == result
 

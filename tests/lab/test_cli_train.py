@@ -27,7 +27,7 @@ def test_options_arrive(tmp_path):
     result = invoked(NAME, "--output", tmp_path, *SMALL, *options)
     assert result.exit_code == 0, result.output
     assert f"{NAME}: " in result.stdout
-    assert "% of the test images after 1 epochs" in result.stdout
+    assert "% of the test images, epochs: 1" in result.stdout
     values = json.loads((tmp_path / "result.json").read_text())
     assert values["overrides"] == {
         "epochs": 1,

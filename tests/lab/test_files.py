@@ -40,7 +40,7 @@ def test_a_full_disk_leaves_the_earlier_file(tmp_path, monkeypatch, where):
 def test_a_file_in_the_place_of_a_folder_is_told(tmp_path):
     path = tmp_path / "file"
     path.write_text("")
-    with pytest.raises(LabError, match="must be a folder.*Received: output="):
+    with pytest.raises(LabError, match=r"must be a folder.*Received: output="):
         files.folder_for(path / "within")
 
 

@@ -99,6 +99,6 @@ def summary(result: Result, output: Path) -> str:
     end = (
         f"diverged in epoch {epochs}: accuracy 0"
         if result.diverged
-        else f"{100 * result.test_accuracy:.2f} % of the test images after {epochs} epochs"
+        else f"{100 * result.test_accuracy:.2f} % of the test images, epochs: {epochs}"
     )
     return f"{result.recipe}: {end} ({result.record.seconds:.0f} s)\nResult: {output}"

@@ -19,7 +19,7 @@ UNIT = "test accuracy of the best epoch, %"
 CROP_FLIP = ("CropFlip", {"padding": 4})
 CUTOUT = ("Cutout", {"size": 16})
 MIXUP = ("Mixup", {"alpha": 1.0, "per": "batch"})
-AUTO_AUGMENT = ("AutoAugment", {})
+AUTO_AUGMENT: tuple[str, Mapping[str, Any]] = ("AutoAugment", {})
 # Weight decay spares what Zhu et al. call "bn"; biases of convolutions decay.
 NORMALIZATION = ("gamma", "beta")
 

@@ -39,7 +39,7 @@ def save(path: Path, model: keras.Model, record: Record) -> None:
     about = json.dumps({"format": FORMAT, "record": dataclasses.asdict(record)})
 
     def write(file: BinaryIO) -> None:
-        np.savez(file, about=np.array(about), **arrays)  # type: ignore[arg-type]
+        np.savez(file, about=np.array(about), **arrays)
 
     write_whole(path, write)
 

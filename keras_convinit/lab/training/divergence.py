@@ -34,7 +34,7 @@ class Divergence(keras.callbacks.Callback):
         self.trained = model
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Looks at the mean loss of the epoch so far, which stays what it has become."""
+        """Looks at the mean loss of the epoch so far, which stays not finite."""
         self._look(logs, "loss")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_convinit.lab.recipes import Optimizer, Schedule
 from keras_convinit.lab.training import checkpoint, optimizers
@@ -14,6 +15,8 @@ from keras_convinit.lab.training.evaluation import compile_for_recording
 from keras_convinit.lab.training.keeping import CHECKPOINT, Keeper
 from keras_convinit.lab.training.record import Record
 
+CONSTANT = Schedule()
+
 
 def fit_recorded(
     model: keras.Model,
@@ -21,7 +24,7 @@ def fit_recorded(
     validation: Any,
     *,
     optimizer: Optimizer,
-    schedule: Schedule = Schedule(),
+    schedule: Schedule = CONSTANT,
     epochs: int,
     steps_per_epoch: int | None = None,
     folder: Path | None = None,
@@ -74,7 +77,7 @@ def fit_recorded(
     # Its variables belong to a checkpoint; and TensorFlow else traces the step twice.
     model.optimizer.build(model.trainable_variables)
 
-    record, states = Record(), {}
+    record, states = Record(), dict[str, np.ndarray]()
     if folder is not None and (folder / CHECKPOINT).exists():
         record, states = checkpoint.load(folder / CHECKPOINT, model)
     finished = len(record.epochs)

@@ -1,5 +1,6 @@
 import dataclasses
 import inspect
+import itertools
 import re
 
 import keras
@@ -22,7 +23,7 @@ def convolution(kernel, inputs, outputs, each=0):
 def vgg19(classes):
     # A bias, and scale and shift of the normalisation.
     widths = [3, 64, 64, 128, 128, *[256] * 4, *[512] * 8]
-    pairs = zip(widths, widths[1:], strict=False)
+    pairs = itertools.pairwise(widths)
     return sum(convolution(3, *pair, each=3) for pair in pairs) + 513 * classes
 
 

@@ -136,7 +136,7 @@ def test_a_strategy_of_another_backend_is_told(recipe, strategy):
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="a strategy of TensorFlow")
 def test_many_hosts_are_pointed_to_another_strategy(recipe, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", "{}")
-    with pytest.raises(LabError, match="MultiWorkerMirroredStrategy.*data_parallel"):
+    with pytest.raises(LabError, match=r"MultiWorkerMirroredStrategy.*data_parallel"):
         train(recipe, distribute="mirrored")
 
 
@@ -155,5 +155,5 @@ def test_processes_that_are_not_all_told_are_told(recipe, monkeypatch):
 
 def test_devices_get_equal_parts():
     Workers(devices=4).check_batch(128)
-    with pytest.raises(LabError, match="multiple of the 3 devices.*batch_size=128"):
+    with pytest.raises(LabError, match=r"multiple of the 3 devices.*batch_size=128"):
         Workers(devices=3).check_batch(128)

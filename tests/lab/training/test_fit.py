@@ -199,7 +199,7 @@ def test_a_damaged_checkpoint_is_told_and_kept(fresh, epochs_from, tmp_path, dam
     path.write_bytes(damaged)
     model = fresh()
     before = model.get_weights()
-    with pytest.raises(LabError, match="checkpoint.npz is not a checkpoint of this"):
+    with pytest.raises(LabError, match=r"checkpoint\.npz is not a checkpoint of this"):
         fit_recorded(model, epochs_from, None, **HOW, folder=tmp_path)
     assert path.read_bytes() == damaged
     for one, other in zip(before, model.get_weights(), strict=True):
@@ -229,7 +229,7 @@ def test_a_full_disk_ends_a_training_and_loses_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(LabError, match="cannot be written .No space left"):
+        with pytest.raises(LabError, match=r"cannot be written \(No space left"):
             fit_recorded(fresh(), epochs_from, None, **HOW, folder=tmp_path)
     assert calls
     assert path.read_bytes() == whole

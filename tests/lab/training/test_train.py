@@ -175,7 +175,7 @@ def test_wrong_settings_are_refused(recipe, change):
 def test_a_damaged_result_is_told(recipe, tmp_path):
     train(recipe, epochs=1, output=tmp_path)
     (tmp_path / "result.json").write_text('{"recipe": ')
-    with pytest.raises(LabError, match="result.json is damaged.*Delete it"):
+    with pytest.raises(LabError, match=r"result\.json is damaged.*Delete it"):
         train(recipe, epochs=1, output=tmp_path)
     (tmp_path / "result.json").unlink()
     again = train(recipe, epochs=1, output=tmp_path)

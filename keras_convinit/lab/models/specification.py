@@ -1,14 +1,12 @@
 """Networks by a line of text, for the command line and for files of results."""
 
-import ast
-import difflib
 import inspect
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
+from keras_convinit.lab.call_text import like, parsed_call
 from keras_convinit.lab.models.densenet import densenet
 from keras_convinit.lab.models.mlp import mlp
 from keras_convinit.lab.models.plain_cnn import plain_cnn
@@ -31,7 +29,6 @@ NETWORKS: dict[str, Callable[..., keras.Model]] = {
         wide_resnet,
     )
 }
-FORM = "NAME, NAME:DEPTH or NAME:DEPTH,KEY=VALUE,..."
 
 
 def from_spec(spec: str, **arguments: Any) -> keras.Model:
@@ -58,7 +55,7 @@ def from_spec(spec: str, **arguments: Any) -> keras.Model:
         >>> from_spec("plain_cnn:50,width=64,strides=(1, 2)", num_classes=100).name
         'plain_cnn'
     """
-    name, values, named = parsed(spec)
+    name, values, named = parsed_call(spec, NETWORKS, "network")
     network = NETWORKS[name]
     parameters = inspect.signature(network).parameters
     positional = [
@@ -77,7 +74,7 @@ def from_spec(spec: str, **arguments: Any) -> keras.Model:
     for key, value in everything:
         if key not in parameters:
             raise ValueError(
-                f"{name} has no argument {key!r}{_like(key, parameters)}; it takes "
+                f"{name} has no argument {key!r}{like(key, parameters)}; it takes "
                 f"{', '.join(parameters)}. Received: spec={spec!r}"
             )
         if key in given:
@@ -95,53 +92,3 @@ def from_spec(spec: str, **arguments: Any) -> keras.Model:
             f"Received: spec={spec!r}"
         )
     return network(**given)
-
-
-def parsed(spec: str) -> tuple[str, list[Any], list[tuple[str, Any]]]:
-    """The parts of a specification.
-
-    Args:
-        spec: As of `from_spec`.
-
-    Returns:
-        The name of the network, values without a name, and pairs of names and values.
-
-    Raises:
-        ValueError: It is not of that form, or there is no such network.
-    """
-    if not isinstance(spec, str):
-        raise ValueError(f"`spec` must be {FORM}. Received: spec={spec!r}")
-    name, _, rest = (part.strip() for part in spec.partition(":"))
-    if name not in NETWORKS:
-        raise ValueError(
-            f"There is no network {name!r}{_like(name, NETWORKS)}; there are "
-            f"{', '.join(NETWORKS)}. Received: spec={spec!r}"
-        )
-    # Behind the depth a colon may stand for the comma.
-    rest = re.sub(r"^(\d+)\s*:", r"\1,", rest)
-    try:
-        call = ast.parse(f"network({rest})", mode="eval").body
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
-            raise ValueError("It is more than the arguments of a call")
-        values = [_value(node) for node in call.args]
-        named = [(_key(word), _value(word.value)) for word in call.keywords]
-    except (SyntaxError, ValueError) as error:
-        raise ValueError(
-            f"`spec` must be {FORM}, with values as in Python. Received: spec={spec!r}"
-        ) from error
-    return name, values, named
-
-
-def _key(word: ast.keyword) -> str:
-    if word.arg is None:
-        raise ValueError("Arguments must have names")
-    return word.arg
-
-
-def _value(node: ast.expr) -> Any:
-    return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)
-
-
-def _like(word: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=3)
-    return f" (did you mean {' or '.join(close)}?)" if close else ""

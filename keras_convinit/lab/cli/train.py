@@ -43,7 +43,10 @@ def train(
     ] = None,
     scheme: Annotated[
         str | None,
-        typer.Option(help="Of `keras_convinit.initialize`, or a Keras initializer."),
+        typer.Option(
+            help="Of `keras_convinit.initialize`, such as zhang_backward:gamma=0.4, "
+            "or a Keras initializer."
+        ),
     ] = None,
     precision: Annotated[
         str, typer.Option(help=f"One of {', '.join(PRECISIONS)}.")

@@ -110,6 +110,17 @@ def test_schemes_decide_what_it_starts_from(recipe):
     assert train(still, epochs=1).test_loss != pytest.approx(np.log(10), rel=1e-3)
 
 
+def test_schemes_may_have_arguments(recipe):
+    settings = Settings.of(recipe, scheme="zhang_backward:gamma=0.4,classifier=same")
+    assert settings.recipe.initialization == Initialization(
+        "zhang_backward", {"gamma": 0.4, "classifier": "same"}
+    )
+    assert settings.overrides == {"scheme": "zhang_backward:gamma=0.4,classifier=same"}
+    for wrong in ("zhang_backward:0.4", "zhang_backwards:gamma=1", "lsuv:gamma=1"):
+        with pytest.raises(ValueError, match="Received"):
+            Settings.of(recipe, scheme=wrong)
+
+
 def test_mixed_precision_keeps_weights_and_logits(recipe, monkeypatch):
     from keras_convinit.lab import models
 

@@ -12,15 +12,11 @@ its first two contenders end in numbers that are not finite at their first step.
 """
 
 import dataclasses
-import importlib
 from pathlib import Path
 from typing import Any
 
-import keras
-import numpy as np
 from rich.console import Console
 
-import keras_convinit
 from keras_convinit._checks import positive
 from keras_convinit.lab import data
 from keras_convinit.lab.checks import one_of, whole
@@ -30,7 +26,8 @@ from keras_convinit.lab.comparison.progress import shown_progress
 from keras_convinit.lab.comparison.results import Results, Run
 from keras_convinit.lab.comparison.story import Contender, Story, Training
 from keras_convinit.lab.comparison.table import results_table
-from keras_convinit.lab.errors import LabError
+from keras_convinit.lab.files import folder_for
+from keras_convinit.lab.versions import versions
 
 INITIALIZERS = ("glorot_uniform", "he_normal", "zhang_forward", "zhang_backward")
 
@@ -171,7 +168,7 @@ def quickstart(options: Options, resume: bool, console: Console) -> bool:
         LabError: The data cannot be had, the folder cannot be written to, or what lies
             there cannot be resumed.
     """
-    path = _folder(options.output) / "quickstart.json"
+    path = folder_for(options.output) / "quickstart.json"
     results = Results(stories(options), versions())
     if resume and path.exists():
         earlier = Results.load(path)
@@ -202,32 +199,9 @@ def quickstart(options: Options, resume: bool, console: Console) -> bool:
     return complete
 
 
-def versions() -> dict[str, str]:
-    """Names and versions of what the numbers depend on."""
-    backend = keras.backend.backend()
-    return {
-        "keras_convinit": keras_convinit.__version__,
-        "keras": keras.__version__,
-        "numpy": np.__version__,
-        "backend": backend,
-        backend: importlib.import_module(backend).__version__,
-    }
-
-
 def _line(run: Run) -> str:
     end = "diverged" if run.diverged else f"{100 * run.held_out_accuracy:.1f} %"
     return f"{run.contender}, seed {run.seed}: {end} ({run.seconds:.0f} s)"
-
-
-def _folder(folder: Path) -> Path:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise LabError(
-            "`output` must be a folder that can be written to. "
-            f"Received: output={str(folder)!r} ({error.strerror})"
-        ) from error
-    return folder
 
 
 def _show(results: Results, path: Path, console: Console) -> None:

@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from keras_convinit.lab.comparison.story import Story
+from keras_convinit.lab.differences import changed
 from keras_convinit.lab.errors import LabError
+from keras_convinit.lab.files import write_text
 
 # Changed when a file of an earlier version could be misunderstood.
 FORMAT = 2
@@ -77,9 +78,7 @@ class Results:
     def save(self, path: Path) -> None:
         """Writes a JSON file; at no moment is there half of one."""
         values = {"format": FORMAT, **dataclasses.asdict(self)}
-        unfinished = path.with_name(f"{path.name}.unfinished")
-        unfinished.write_text(json.dumps(values, allow_nan=False) + "\n")
-        os.replace(unfinished, path)
+        write_text(path, json.dumps(values, allow_nan=False) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> "Results":
@@ -114,15 +113,10 @@ class Results:
         Raises:
             LabError: A setting or a version is another one; the message names them.
         """
-        differences = [
-            f"{name} is {there} in the file, {here} now"
-            for name, there, here in _differences(
-                _settings(earlier), _settings(self), ""
-            )
-        ]
-        if differences:
+        changes = changed(_settings(earlier), _settings(self))
+        if changes:
             raise LabError(
-                f"{path} was made with other settings: {'; '.join(differences)}. "
+                f"{path} was made with other settings: {'; '.join(changes)}. "
                 "Repeat the options it was made with, choose another --output, or "
                 "start anew without --resume."
             )
@@ -137,18 +131,3 @@ def _settings(results: Results) -> Any:
     """Stories and versions as they come back from a file."""
     stories = {story.name: dataclasses.asdict(story) for story in results.stories}
     return json.loads(json.dumps({**stories, "version of": dict(results.versions)}))
-
-
-def _differences(there: Any, here: Any, path: str) -> list[tuple[str, Any, Any]]:
-    """The smallest parts that are not equal."""
-    if isinstance(there, dict) and isinstance(here, dict):
-        pairs = {name: (there.get(name), here.get(name)) for name in {**there, **here}}
-    elif isinstance(there, list) and isinstance(here, list) and len(there) == len(here):
-        pairs = {str(i): pair for i, pair in enumerate(zip(there, here, strict=True))}
-    else:
-        return [] if there == here else [(path, there, here)]
-    return [
-        difference
-        for name, (one, other) in pairs.items()
-        for difference in _differences(one, other, f"{path}.{name}".strip("."))
-    ]

@@ -1,0 +1,65 @@
+"""Files of which there is never half: the old one or the new one."""
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from keras_convinit.lab.errors import LabError
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Writes a file beside its place, and puts it there when it is on the disk.
+
+    Args:
+        path: The place.
+        write: Called with the open file.
+
+    Raises:
+        LabError: It cannot be written, as on a full disk. What lay there before still
+            does.
+    """
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    try:
+        try:
+            with unfinished.open("wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(unfinished, path)
+        finally:
+            with contextlib.suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        raise LabError(
+            f"{path} cannot be written ({error.strerror or error}). What was finished "
+            "before is still there: make room, and start again with the same command."
+        ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text in the same way."""
+    write_whole(path, lambda file: file.write(text.encode()))
+
+
+def folder_for(path: Path) -> Path:
+    """A folder for output, made where it is missing.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        The folder.
+
+    Raises:
+        LabError: It cannot be made, or not be written to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LabError(
+            "`output` must be a folder that can be written to. "
+            f"Received: output={str(path)!r} ({error.strerror})"
+        ) from error
+    return path

@@ -1,0 +1,101 @@
+"""What a training leaves on the disk as it goes."""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_convinit.diagnostics._event_file import EventFile
+from keras_convinit.lab.errors import LabError
+from keras_convinit.lab.files import write_text
+from keras_convinit.lab.training import checkpoint, generators
+from keras_convinit.lab.training.divergence import Divergence
+from keras_convinit.lab.training.record import Epoch, Record
+
+CHECKPOINT = "checkpoint.npz"
+LOG = "log.csv"
+
+
+class Keeper(keras.callbacks.Callback):
+    """Keeps the record of a training, and what it needs to go on after each epoch.
+
+    Args:
+        record: What earlier starts brought.
+        states: Of random generators, where they ended; empty for a first start.
+        divergence: Knows whether the training has diverged.
+        folder: Where to write `checkpoint.npz`, `log.csv` and TensorBoard's events;
+            None for nowhere.
+
+    Attributes:
+        record: What the training brought until now.
+    """
+
+    def __init__(
+        self,
+        record: Record,
+        states: dict[str, np.ndarray],
+        divergence: Divergence,
+        folder: Path | None,
+    ) -> None:
+        super().__init__()
+        self.record = record
+        self.states = states
+        self.divergence = divergence
+        self.folder = folder
+        self.events: EventFile | None = None
+        self.started = 0.0
+        self.learning_rate = 0.0
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Opens the events."""
+        if self.folder is not None:
+            self.events = EventFile(self.folder / "events")
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Looks at the clock and at the learning rate."""
+        self.started = time.perf_counter()
+        rate = keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
+        self.learning_rate = float(rate)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Puts random generators where they were."""
+        # Not earlier: on PyTorch what reads the data draws a number when it begins,
+        # which it does once, and did in the first start.
+        if self.states:
+            generators.restore(self.states)
+            self.states = {}
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Writes; the checkpoint last, so that what it tells of is there."""
+        finished = Epoch.of(
+            epoch + 1,
+            self.learning_rate,
+            logs or {},
+            time.perf_counter() - self.started,
+        )
+        self.record = self.record.with_epoch(finished, self.divergence.found)
+        if self.folder is None:
+            return
+        write_text(self.folder / LOG, self.record.as_csv())
+        self._write_events(finished)
+        checkpoint.save(self.folder / CHECKPOINT, self.model, self.record)
+
+    def _write_events(self, epoch: Epoch) -> None:
+        assert self.events is not None
+        scalars = {
+            f"epoch/{name}": value
+            for name, value in dataclasses.asdict(epoch).items()
+            if name != "number" and value is not None
+        }
+        try:
+            self.events.write(epoch.number, scalars)
+            self.events.flush()
+        except OSError as error:
+            raise LabError(
+                f"{self.folder}/events cannot be written ({error.strerror or error}). "
+                "What was finished before is still there: make room, and start again "
+                "with the same command."
+            ) from error

@@ -1,0 +1,151 @@
+"""What a training is asked to do, and whether a folder was asked the same."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from keras_convinit.lab.checks import one_of, whole
+from keras_convinit.lab.data import DATASETS
+from keras_convinit.lab.differences import changed
+from keras_convinit.lab.errors import LabError
+from keras_convinit.lab.files import write_text
+from keras_convinit.lab.recipes import Initialization, Recipe
+from keras_convinit.lab.training.distribution import STRATEGIES
+from keras_convinit.lab.training.precision import PRECISIONS
+from keras_convinit.schemes.initialize import resolved
+
+SETTINGS = "settings.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """A recipe, and how it is carried out.
+
+    Args:
+        recipe: The recipe, with whatever overrides are in it.
+        overrides: What in it is not the paper's: name -> value.
+        seed: All randomness of the run comes from it.
+        subset: How many training images, and how many held-out ones, at most; None for
+            all.
+        precision: `"float32"`, `"mixed_bfloat16"` or `"mixed_float16"`.
+        xla: Whether to compile by XLA; None for Keras' choice.
+        distribute: `"mirrored"`, `"data_parallel"`, or None.
+
+    Raises:
+        ValueError: An argument is not what is said here.
+    """
+
+    recipe: Recipe
+    overrides: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    seed: int = 0
+    subset: int | None = None
+    precision: str = "float32"
+    xla: bool | None = None
+    distribute: str | None = None
+
+    def __post_init__(self) -> None:
+        whole("seed", self.seed, 0)
+        one_of("dataset", self.recipe.dataset, DATASETS)
+        if self.subset is not None:
+            whole("subset", self.subset, 1)
+        one_of("precision", self.precision, PRECISIONS)
+        one_of("distribute", self.distribute, (None, *STRATEGIES))
+
+    @classmethod
+    def of(
+        cls,
+        recipe: Recipe,
+        *,
+        epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | None = None,
+        dataset: str | None = None,
+        scheme: Any = None,
+        **others: Any,
+    ) -> "Settings":
+        """Settings with something in the recipe that is not the paper's.
+
+        Args:
+            recipe: The recipe.
+            epochs: In place of its epochs. What happens at a share of the run still
+                does.
+            batch_size: In place of its batch size.
+            learning_rate: In place of its learning rate.
+            dataset: In place of its data set.
+            scheme: In place of its initialization, a scheme without arguments.
+            **others: Those of `Settings`.
+
+        Returns:
+            The settings.
+
+        Raises:
+            ValueError: An argument is not what is said here.
+        """
+        given = {
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "dataset": dataset,
+            "scheme": scheme,
+        }
+        given = {name: value for name, value in given.items() if value is not None}
+        changes: dict[str, Any] = {
+            name: given[name]
+            for name in ("epochs", "batch_size", "dataset")
+            if name in given
+        }
+        if learning_rate is not None:
+            changes["optimizer"] = dataclasses.replace(
+                recipe.optimizer, learning_rate=learning_rate
+            )
+        if scheme is not None:
+            # To be told of what is misspelt before anything is loaded.
+            resolved(scheme)
+            changes["initialization"] = Initialization(scheme)
+        return cls(dataclasses.replace(recipe, **changes), overrides=given, **others)
+
+    def as_data(self, versions: Mapping[str, str]) -> dict[str, Any]:
+        """The settings as they come back from a file.
+
+        Without the overrides, which are in the recipe.
+        """
+        values = {**dataclasses.asdict(self), "version of": dict(versions)}
+        del values["overrides"]
+        return json.loads(json.dumps(values))
+
+
+def claim(
+    folder: Path, settings: dict[str, Any], finished: bool, writes: bool
+) -> None:
+    """Writes settings into a folder, or checks that those there are the same.
+
+    Args:
+        folder: The folder.
+        settings: `Settings.as_data`.
+        finished: Whether the folder has anything finished, so that it matters.
+        writes: Whether this process may write.
+
+    Raises:
+        LabError: The folder belongs to a training with other settings; the message
+            names them.
+    """
+    path = folder / SETTINGS
+    if not (finished and path.exists()):
+        if writes:
+            write_text(path, json.dumps(settings, indent=1) + "\n")
+        return
+    try:
+        earlier = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise LabError(
+            f"{path} cannot be read ({error}). Choose another --output."
+        ) from error
+    changes = changed(earlier, settings)
+    if changes:
+        raise LabError(
+            f"{folder} belongs to a training with other settings: "
+            f"{'; '.join(changes)}. Repeat the options that it was started with, or "
+            "choose another --output."
+        )

@@ -1,0 +1,227 @@
+"""Trains a recipe, from the data's name to the accuracy on its test images."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_convinit import initialize
+from keras_convinit.lab import data, models
+from keras_convinit.lab.data import ImageDataset, augmentation
+from keras_convinit.lab.errors import LabError
+from keras_convinit.lab.files import folder_for
+from keras_convinit.lab.recipes import Recipe
+from keras_convinit.lab.training.distribution import Workers, workers
+from keras_convinit.lab.training.evaluation import evaluated, whole_batches
+from keras_convinit.lab.training.fit import fit_recorded
+from keras_convinit.lab.training.keeping import CHECKPOINT
+from keras_convinit.lab.training.precision import computing_in
+from keras_convinit.lab.training.result import RESULT, Result
+from keras_convinit.lab.training.settings import Settings, claim
+from keras_convinit.lab.versions import versions
+
+
+def train(
+    recipe: Recipe,
+    *,
+    output: Path | None = None,
+    verbose: int = 0,
+    **settings: Any,
+) -> Result:
+    """Trains a recipe, or goes on where an earlier start in the same folder ended.
+
+    The random state of Python, numpy and the Keras backend is set by it.
+
+    Args:
+        recipe: The recipe.
+        output: Folder for `settings.json`, `checkpoint.npz`, `log.csv`, `events` and
+            `result.json`; None for none. Of several processes the first one writes, and
+            all of them read, so that it must be the same for all.
+        verbose: Of `fit`: 0 for nothing, 1 for a bar, 2 for a line each epoch.
+        **settings: Those of `Settings` (`seed`, `subset`, `precision`, `xla`,
+            `distribute`), and what is to be in place of something in the recipe:
+            `epochs`, `batch_size`, `learning_rate`, `dataset`, `scheme`.
+
+    Returns:
+        What it brought.
+
+    Raises:
+        ValueError: A setting is not what is said there.
+        LabError: The data cannot be had, the recipe cannot be carried out here, or the
+            folder cannot be used.
+
+    Example:
+        >>> recipe = recipes.get("arpit2019/figure2/mlp10/proposed")
+        >>> train(recipe, dataset="digits", epochs=2).test_accuracy
+    """
+    return carried_out(Settings.of(recipe, **settings), output, verbose)
+
+
+def carried_out(
+    settings: Settings, output: Path | None = None, verbose: int = 0
+) -> Result:
+    """The same with settings that are checked already.
+
+    Args:
+        settings: What to do.
+        output: As of `train`.
+        verbose: As of `train`.
+
+    Returns:
+        What it brought.
+
+    Raises:
+        LabError: As of `train`.
+    """
+    if settings.recipe.epochs == 0:
+        raise LabError(
+            f"{settings.recipe.name} looks at a network before its first step. To "
+            "train it all the same: --epochs N"
+        )
+    if settings.distribute == "mirrored" and settings.recipe.optimizer.clip_norm:
+        raise LabError(
+            "`distribute` mirrored is for recipes that clip no gradient: Keras would "
+            "clip that of each device by itself. With clipping: --distribute "
+            f"data_parallel, on JAX. Received: {settings.recipe.name}, which clips to "
+            f"{settings.recipe.optimizer.clip_norm:g}"
+        )
+    # Nothing may be computed before processes have found each other.
+    with workers(settings.distribute) as team, computing_in(settings.precision):
+        about = settings.as_data(versions())
+        if output is not None:
+            folder_for(output)
+            finished = any((output / name).exists() for name in (CHECKPOINT, RESULT))
+            claim(output, about, finished, team.writes)
+            if (output / RESULT).exists():
+                return Result.load(output)
+        result = _trained(settings, about, team, output, verbose)
+        if output is not None and team.writes:
+            result.save(output)
+        return result
+
+
+def _trained(
+    settings: Settings,
+    about: dict[str, Any],
+    team: Workers,
+    output: Path | None,
+    verbose: int,
+) -> Result:
+    recipe = settings.recipe
+    team.check_batch(recipe.batch_size)
+    images = data.load(recipe.dataset, settings.subset)
+    watched = "validation" if recipe.validation_fraction else "test"
+    if recipe.validation_fraction:
+        images = images.with_validation(recipe.validation_fraction, seed=0)
+    if recipe.batch_size > len(images.train_images):
+        raise LabError(
+            f"`batch_size` must be at most the {len(images.train_images)} training "
+            f"images. Received: batch_size={recipe.batch_size}"
+        )
+    steps = data.steps_per_epoch(images, recipe.batch_size)
+
+    keras.utils.set_random_seed(settings.seed)
+    model = _built(recipe, images)
+    if output is None or not (output / CHECKPOINT).exists():
+        _initialize(model, recipe, images, settings.seed)
+
+    def train_batches(first_epoch: int) -> Any:
+        return data.batches(
+            images,
+            "train",
+            batch_size=recipe.batch_size,
+            augmentations=_augmentations(recipe),
+            seed=settings.seed,
+            first_epoch=first_epoch,
+            epochs=recipe.epochs - first_epoch,
+            shard=team.shard,
+        )
+
+    def held_out(part: str) -> Any:
+        size = recipe.batch_size
+        return whole_batches(
+            data.batches(images, part, batch_size=size), size, team.shard
+        )
+
+    record = fit_recorded(
+        model,
+        train_batches,
+        held_out(watched),
+        optimizer=recipe.optimizer,
+        schedule=recipe.schedule,
+        epochs=recipe.epochs,
+        steps_per_epoch=steps,
+        folder=output,
+        writes=team.writes,
+        xla="auto" if settings.xla is None else settings.xla,
+        verbose=verbose,
+    )
+    found = None if record.diverged else evaluated(model, held_out("test"))
+    validation = images.validation_images
+    return Result(
+        recipe=recipe.name,
+        overrides=settings.overrides,
+        settings=about,
+        budget={
+            "epochs": recipe.epochs,
+            "steps_per_epoch": steps,
+            "batch_size": recipe.batch_size,
+            "train_images": len(images.train_images),
+            "validation_images": 0 if validation is None else len(validation),
+            "test_images": len(images.test_images),
+            "parameters": sum(math.prod(v.shape) for v in model.trainable_variables),
+            "devices": team.devices,
+        },
+        record=record,
+        watched=watched,
+        test_accuracy=0.0 if found is None else found["accuracy"],
+        test_loss=None if found is None else found["cross_entropy"],
+    )
+
+
+def _built(recipe: Recipe, images: ImageDataset) -> keras.Model:
+    try:
+        return getattr(models, recipe.network)(
+            input_shape=images.train_images.shape[1:],
+            num_classes=images.num_classes,
+            **recipe.arguments,
+        )
+    except ValueError as error:
+        raise LabError(
+            f"{recipe.network} cannot be built for {images.name}: {error}"
+        ) from error
+
+
+def _augmentations(recipe: Recipe) -> tuple[Any, ...]:
+    return tuple(
+        getattr(augmentation, name)(**arguments)
+        for name, arguments in recipe.augmentations
+    )
+
+
+def _initialize(
+    model: keras.Model, recipe: Recipe, images: ImageDataset, seed: int
+) -> None:
+    """By the first training batches, where the scheme looks at data."""
+    how = recipe.initialization
+    # Those of all processes, so that all begin with the same weights.
+    batches = data.batches(
+        images,
+        "train",
+        batch_size=how.batch_size or recipe.batch_size,
+        augmentations=_augmentations(recipe),
+        seed=seed,
+        epochs=recipe.epochs,
+    ).take(how.batches)
+    try:
+        initialize(
+            model,
+            how.scheme,
+            batches,
+            loss=keras.losses.CategoricalCrossentropy(from_logits=True),
+            seed=seed,
+            **how.arguments,
+        )
+    except ValueError as error:
+        raise LabError(f"{recipe.name} cannot be initialised: {error}") from error

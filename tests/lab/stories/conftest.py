@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from keras_convinit.lab.comparison.results import Results, Run
-from keras_convinit.lab.comparison.story import Contender, Story, Training
 from keras_convinit.lab.data import ImageDataset
+from keras_convinit.lab.stories.results import Results, Run
+from keras_convinit.lab.stories.story import Contender, Story, Training
 
 
 @pytest.fixture

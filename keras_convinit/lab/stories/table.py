@@ -4,8 +4,8 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from keras_convinit.lab.comparison.results import Results
-from keras_convinit.lab.comparison.summary import MILESTONE, Row, Spread, summarize
+from keras_convinit.lab.stories.results import Results
+from keras_convinit.lab.stories.summary import MILESTONE, Row, summarize
 
 
 def results_table(results: Results) -> Table:
@@ -26,7 +26,7 @@ def results_table(results: Results) -> Table:
             table.add_row(
                 f"  {escape(row.label)}",
                 str(row.runs),
-                _spread(row.accuracy, 100, ".1f"),
+                row.accuracy.text(100, ".1f") if row.accuracy else "-",
                 _steps(row),
                 str(row.diverged) if row.runs else "-",
             )
@@ -34,20 +34,10 @@ def results_table(results: Results) -> Table:
     return table
 
 
-def _spread(spread: Spread | None, factor: float, digits: str) -> str:
-    if spread is None:
-        return "-"
-    mean, lowest, highest = (
-        format(factor * value, digits)
-        for value in (spread.mean, spread.lowest, spread.highest)
-    )
-    return f"{mean} ({lowest} to {highest})"
-
-
 def _steps(row: Row) -> str:
     if not row.runs:
         return "-"
-    if not row.reached:
+    if row.steps is None:
         return "not reached"
-    steps = _spread(row.steps, 1, ".0f")
+    steps = row.steps.text(1, ".0f")
     return steps if row.reached == row.runs else f"{steps}\nin {row.reached} runs"

@@ -1,8 +1,9 @@
 """What every public argument of ours is checked for, with one wording."""
 
+import difflib
 import math
 import numbers
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -25,6 +26,24 @@ def positive_integer(name: str, value: Any) -> int:
             f"`{name}` must be a positive integer. Received: {name}={value!r}"
         )
     return int(value)
+
+
+def found(name: str, value: Any, table: Mapping[str, Any], allowed: str) -> Any:
+    """Returns what a table has under `value`, or says which names come near it.
+
+    Args:
+        name: What the argument is called.
+        value: The name that was given.
+        table: What there is.
+        allowed: What the argument may be, in words.
+    """
+    if value not in table:
+        close = difflib.get_close_matches(str(value), table, n=3) or list(table)
+        raise ValueError(
+            f"`{name}` must be {allowed}, such as {', '.join(close)}. "
+            f"Received: {name}={value!r}"
+        )
+    return table[value]
 
 
 def kernel_shape(shape: Any) -> tuple[int, ...]:

@@ -10,16 +10,19 @@ from typing import Any
 
 import keras
 
+from keras_convinit.lab import models
 from keras_convinit.lab.errors import LabError
 
 
-def model_from(source: str, imports: Sequence[str] = ()) -> keras.Model:
+def model_from(source: str, imports: Sequence[str] = (), **shapes: Any) -> keras.Model:
     """The model that a name stands for.
 
     Args:
-        source: A `.keras` file, or `package.module:function`, where the function takes
-            no arguments. Modules are also looked for in the current folder.
+        source: A network of the lab, see `models.from_spec`; a `.keras` file; or
+            `package.module:function`, where the function takes no arguments. Modules
+            are also looked for in the current folder.
         imports: Modules to import before, for classes that a file needs.
+        **shapes: `input_shape` and `num_classes` of a network of the lab.
 
     Returns:
         The model, built.
@@ -29,6 +32,11 @@ def model_from(source: str, imports: Sequence[str] = ()) -> keras.Model:
     """
     for name in imports:
         _module(name)
+    if source.partition(":")[0] in models.NETWORKS:
+        try:
+            return models.from_spec(source, **shapes)
+        except ValueError as error:
+            raise LabError(str(error)) from error
     if ":" in source and not Path(source).exists():
         model = _made(source)
     else:
@@ -73,7 +81,8 @@ def _made(source: str) -> Any:
 def _loaded(path: Path) -> Any:
     if not path.is_file() or path.suffix != ".keras":
         raise LabError(
-            "MODEL must be a `.keras` file that exists, or `package.module:function`. "
+            "MODEL must be a network of the lab, a `.keras` file that exists, or "
+            "`package.module:function`. "
             f"Received: {str(path)!r}"
         )
     try:

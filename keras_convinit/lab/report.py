@@ -10,6 +10,7 @@ from rich.console import Console
 
 from keras_convinit import SignalReport, signal_report
 from keras_convinit.lab import data
+from keras_convinit.lab.compatibility import check_images, inputs_of
 from keras_convinit.lab.errors import LabError
 from keras_convinit.lab.model_source import model_from
 
@@ -75,14 +76,14 @@ def _images(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     images = data.load(dataset, batch)
     x = images.standardized(images.train_images)
-    _check_fits(model, x, dataset)
+    check_images(model, images)
     return x, images.train_labels if model.compiled else None
 
 
 def _noise(model: keras.Model, batch: int) -> list[np.ndarray]:
     generator = np.random.default_rng(0)
     found = []
-    for tensor in _inputs(model):
+    for tensor in inputs_of(model):
         if not keras.backend.is_float_dtype(tensor.dtype):
             raise LabError(
                 "A model whose inputs are no real numbers needs data that only it "
@@ -93,27 +94,3 @@ def _noise(model: keras.Model, batch: int) -> list[np.ndarray]:
         shape = [32 if size is None else size for size in tensor.shape[1:]]
         found.append(generator.standard_normal((batch, *shape)).astype("float32"))
     return found
-
-
-def _check_fits(model: keras.Model, x: np.ndarray, dataset: str) -> None:
-    wanted = [tuple(tensor.shape) for tensor in _inputs(model)]
-    if len(wanted) == 1 and len(wanted[0]) == x.ndim:
-        pairs = zip(wanted[0][1:], x.shape[1:], strict=True)
-        if all(size in (None, given) for size, given in pairs):
-            return
-    raise LabError(
-        "`dataset` must have images of the shape that the model takes. "
-        f"Received: dataset={dataset!r} of shape {x.shape[1:]}, for inputs of shape "
-        f"{', '.join(str(shape[1:]) for shape in wanted)}"
-    )
-
-
-def _inputs(model: keras.Model) -> list[Any]:
-    inputs = getattr(model, "inputs", None)
-    if not inputs:
-        raise LabError(
-            "A model that is not Functional or Sequential needs data that only it "
-            "knows; `keras_convinit.signal_report` takes them. "
-            f"Received: model={model.name!r}"
-        )
-    return inputs

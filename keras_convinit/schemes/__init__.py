@@ -5,6 +5,7 @@ what `keras_convinit.graph` reads around it; `LSUV` and `DataDependent` set each
 signal that reaches it; `GradInit` and `MetaInit` search for the sizes of all.
 """
 
+from keras_convinit.schemes._named import SCHEMES
 from keras_convinit.schemes._scheme import AbstractScheme
 from keras_convinit.schemes.arpit import Arpit, Hanin, KernelGain
 from keras_convinit.schemes.auto import Auto
@@ -28,6 +29,7 @@ __all__ = [
     "GRADINIT_PRESETS",
     "LSUV",
     "PRESETS",
+    "SCHEMES",
     "AbstractScheme",
     "Arpit",
     "Auto",

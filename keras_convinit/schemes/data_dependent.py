@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_convinit._checks import positive, positive_integer
@@ -13,7 +14,7 @@ from keras_convinit.layers._effective_kernel import effective_kernel, gain_shape
 from keras_convinit.schemes._forward import AbstractForward
 from keras_convinit.schemes._linear_layer import broadcast, channel_axes, is_linear
 from keras_convinit.schemes._named import named
-from keras_convinit.schemes._visit import Visit, std_of, wide
+from keras_convinit.schemes._visit import Visit, wide
 from keras_convinit.schemes.zhang import SAME
 
 
@@ -106,7 +107,7 @@ class DataDependent(AbstractForward):
         with visit.bare() as activation:
             outputs = visit.run()
         factor, why = self._factor(site)
-        gain, shift, dead, before = self._moments(
+        gain, shift, dead, before, after = self._moments(
             visit, kernel, outputs, kept_gain, kept_bias, factor
         )
 
@@ -123,7 +124,7 @@ class DataDependent(AbstractForward):
             f"1/sigma{why}",
             tries=1,
             output_std_before=before,
-            output_std_after=std_of(outputs),
+            output_std_after=after,
         )
         if _has_one_each(visit, kept_gain):
             visit.note(kernel, visit.bias, "-mu/sigma", shift)
@@ -166,17 +167,20 @@ class DataDependent(AbstractForward):
         kept_gain: Any,
         kept_bias: Any,
         factor: float,
-    ) -> tuple[Any, Any, list[int], float]:
+    ) -> tuple[Any, Any, list[int], float, float]:
         """Sets gain and bias; gives them for the outputs.
 
-        With them come the dead channels, and the deviation of all outputs together.
+        With them come the dead channels, and the deviation of all outputs together,
+        before and after.
         """
         outputs = wide(outputs)
         rank = len(outputs.shape)
         channels = channel_axes(visit.layer, kernel, rank)
         others = [axis for axis in range(rank) if axis not in channels]
         mean = ops.mean(outputs, axis=others, keepdims=True)
-        sigma = ops.std(outputs, axis=others, keepdims=True)
+        # Two passes over the outputs and no more; `ops.moments` is too coarse on JAX.
+        centred = ops.square(outputs - mean)
+        sigma = ops.sqrt(ops.mean(centred, axis=others, keepdims=True))
         size = ops.sqrt(ops.square(mean) + ops.square(sigma))
         dead = sigma <= self.epsilon * size
         order = _order(channels)
@@ -198,14 +202,20 @@ class DataDependent(AbstractForward):
             direction = pending.get(kernel.variable)
             axes = kernel.geometry.output_axes
             pending.put(kernel.variable, effective_kernel(direction, values, axes))
-        variance = ops.mean(ops.square(sigma)) + ops.var(mean)
         flags = ops.convert_to_numpy(ops.reshape(dead, (-1,)))
         return (
             gain,
             shift,
             [index for index, flag in enumerate(flags) if flag],
-            float(ops.convert_to_numpy(ops.sqrt(variance))),
+            _together(mean, sigma),
+            _together(mean * gain + shift, sigma * gain),
         )
+
+
+def _together(mean: Any, sigma: Any) -> float:
+    """The deviation of all channels together, from means and deviations of each."""
+    mean, sigma = (ops.convert_to_numpy(x).astype("float64") for x in (mean, sigma))
+    return float(np.sqrt(np.mean(sigma**2) + np.var(mean)))
 
 
 def _has_one_each(visit: Visit, gain: Any) -> bool:

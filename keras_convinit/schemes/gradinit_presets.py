@@ -1,7 +1,8 @@
 """What the authors of GradInit set for their networks on CIFAR-10."""
 
 import dataclasses
-import difflib
+
+from keras_convinit._checks import found
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,10 +55,4 @@ def gradinit_preset(name: str) -> GradInitPreset:
         >>> gradinit_preset("zhu2021/cifar10/vgg19_bn").learning_rate
         0.1
     """
-    if name not in GRADINIT_PRESETS:
-        close = difflib.get_close_matches(name, GRADINIT_PRESETS, n=3)
-        raise ValueError(
-            "`preset` must be the name of a preset, such as "
-            f"{', '.join(close or GRADINIT_PRESETS)}. Received: preset={name!r}"
-        )
-    return GRADINIT_PRESETS[name]
+    return found("preset", name, GRADINIT_PRESETS, "the name of a preset")

@@ -5,12 +5,11 @@ gamma is no function of the learning rate in the paper: at one and the same rate
 """
 
 import dataclasses
-import difflib
 from typing import Any
 
 import keras
 
-from keras_convinit._checks import positive
+from keras_convinit._checks import found, positive
 from keras_convinit.initializers import ZhangForward
 
 
@@ -75,13 +74,7 @@ def preset(name: str) -> Preset:
         >>> preset("zhang2022/cifar10/vgg19").gamma
         0.4
     """
-    if name not in PRESETS:
-        close = difflib.get_close_matches(name, PRESETS, n=3) or sorted(PRESETS)
-        raise ValueError(
-            "`gamma` must be a positive number or the name of a preset, such as "
-            f"{', '.join(close)}. Received: gamma={name!r}"
-        )
-    return PRESETS[name]
+    return found("gamma", name, PRESETS, "a positive number or the name of a preset")
 
 
 def gamma_and_classifier(gamma: float | str, classifier: Any) -> tuple[float, Any]:
@@ -95,6 +88,8 @@ def gamma_and_classifier(gamma: float | str, classifier: Any) -> tuple[float, An
         gamma, and the caller's or the preset's initializer, or None.
     """
     if isinstance(gamma, str):
-        found = preset(gamma)
-        return found.gamma, found.classifier() if classifier is None else classifier
+        settings = preset(gamma)
+        if classifier is None:
+            classifier = settings.classifier()
+        return settings.gamma, classifier
     return positive("gamma", gamma), classifier

@@ -79,3 +79,28 @@ def test_augmentation(benchmark, tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.count("images/s") == len(rows) == 5
     assert rows["AutoAugment: lab"]["wall"] == 1
     assert rows["Crop, flip, Cutout: tf.image, image by image"]["wall"] > 0
+
+
+def test_schemes_that_search(benchmark, tmp_path, capsys):
+    path = tmp_path / "kept.json"
+    small = ["--network", "plain_cnn:2,width=2", "--size", "8", "--batch", "4"]
+    benchmark("search_schemes").main([*small, "--rounds", "1", "--json", str(path)])
+    rows = json.loads(path.read_text())["rows"]
+    assert "MetaInit" in capsys.readouterr().out
+    assert set(rows) > {"training step", "GradInit, the norm", "GradInit, the loss"}
+
+
+def test_first_hundred_steps(benchmark, tmp_path, capsys, monkeypatch):
+    module = benchmark("first_hundred_steps")
+    monkeypatch.setattr(module, "NETWORKS", {"none": "plain_cnn:2,width=2,strides=()"})
+    path = tmp_path / "kept.json"
+    small = ["--dataset", "digits", "--limit", "64", "--steps", "3", "--batch", "8"]
+    small += ["--networks", "none", "--seeds", "1", "--json", str(path)]
+    searching = "gradinit:iterations=1,batch_size=4"
+    first = module.main([*small, "--schemes", "he_normal"])
+    both = module.main([*small, "--schemes", "he_normal", searching])
+    # What was there is not run again.
+    assert both[0] == first[0]
+    assert [row["scheme"] for row in both] == ["he_normal", searching]
+    assert len(both[1]["losses"]) == 3
+    assert "gradinit" in capsys.readouterr().out

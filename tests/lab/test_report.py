@@ -107,7 +107,7 @@ def test_a_file_that_needs_classes(tmp_path, fresh_process):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["missing.keras"], "must be a `.keras` file that exists"),
+        (["missing.keras"], "a `.keras` file that exists"),
         (["no_such_module:function"], "no_such_module"),
         (["small.keras", "--import", "no_such_module"], "no_such_module"),
         (["small.keras", "--dataset", "nothing"], "must be one of digits"),

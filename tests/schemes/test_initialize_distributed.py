@@ -35,9 +35,12 @@ MIRRORED = """
     with strategy.scope():
         together = make()
     x = np.random.default_rng(0).normal(size=(8, 6, 6, 2)).astype("float32")
-    for scheme in ("auto", "lsuv", "data_dependent"):
+    search = keras_convinit.schemes.GradInit(2, batch_size=4, verbose=False)
+    quotient = keras_convinit.schemes.MetaInit(2, batch_size=4, verbose=False)
+    for scheme in ("auto", "lsuv", "data_dependent", search, quotient):
         for model in (alone, together):
-            keras_convinit.initialize(model, scheme, data=x, seed=1)
+            y = np.ones((8, 3), "float32")
+            keras_convinit.initialize(model, scheme, data=(x, y), seed=1)
         for a, b in zip(alone.get_weights(), together.get_weights(), strict=True):
             np.testing.assert_array_equal(a, b)
     for variable in together.trainable_variables:
@@ -70,11 +73,13 @@ LAID_OUT = """
     )
     together = make()
     x = np.random.default_rng(0).normal(size=(8, 8)).astype("float32")
-    for scheme in ("zhang_forward", "lsuv"):
+    search = keras_convinit.schemes.GradInit(2, batch_size=4, verbose=False)
+    for scheme in ("zhang_forward", "lsuv", search):
         for model in (alone, together):
-            keras_convinit.initialize(model, scheme, data=x, seed=1)
+            y = np.ones((8, 4), "float32")
+            keras_convinit.initialize(model, scheme, data=(x, y), loss="mse", seed=1)
         for a, b in zip(alone.get_weights(), together.get_weights(), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-6)
+            np.testing.assert_allclose(a, b, rtol=1e-5)
     kernel = together.layers[0].kernel.value
     print("PARTS", sorted(part.data.shape for part in kernel.addressable_shards))
 """

@@ -23,11 +23,12 @@ from keras_convinit.lab.models.plain_cnn import plain_cnn
 from keras_convinit.lab.models.residual_cnn import residual_cnn
 from keras_convinit.lab.models.resnet34 import resnet34
 from keras_convinit.lab.models.resnet_cifar import resnet_cifar
-from keras_convinit.lab.models.specification import from_spec
+from keras_convinit.lab.models.specification import NETWORKS, from_spec
 from keras_convinit.lab.models.vgg19 import vgg19
 from keras_convinit.lab.models.wide_resnet import wide_resnet
 
 __all__ = [
+    "NETWORKS",
     "densenet",
     "from_spec",
     "mlp",

@@ -1,8 +1,9 @@
 import pytest
 
 from keras_convinit.lab import models
+from keras_convinit.lab.call_text import parsed_call
 from keras_convinit.lab.models import from_spec
-from keras_convinit.lab.models.specification import NETWORKS, parsed
+from keras_convinit.lab.models.specification import NETWORKS
 
 
 @pytest.mark.parametrize(
@@ -39,11 +40,11 @@ from keras_convinit.lab.models.specification import NETWORKS, parsed
     ],
 )
 def test_a_line_is_taken_apart(spec, expected):
-    assert parsed(spec) == expected
+    assert parsed_call(spec, NETWORKS, "network") == expected
 
 
 def test_all_networks_have_a_name():
-    assert sorted([*NETWORKS, "from_spec"]) == sorted(models.__all__)
+    assert sorted([*NETWORKS, "NETWORKS", "from_spec"]) == sorted(models.__all__)
     assert all(NETWORKS[name] is getattr(models, name) for name in NETWORKS)
 
 
@@ -81,12 +82,12 @@ def test_a_network_comes_out():
         ("plain_cnn:50", "plain_cnn must have width, as in 'plain_cnn:width=16'"),
         ("mlp", "mlp must have depth and width"),
         ("resnet_cifar:21", "`depth` of a resnet_cifar must be 6n"),
-        ("resnet_cifar:depth=", "`spec` must be NAME, NAME:DEPTH or"),
-        ("resnet_cifar:depth=2*10", "`spec` must be NAME"),
-        ("resnet_cifar:depth=print(1)", "`spec` must be NAME"),
-        ("resnet_cifar:**{'depth': 20}", "`spec` must be NAME"),
-        ("resnet_cifar:20)(", "`spec` must be NAME"),
-        ("resnet_cifar:20) + (1", "`spec` must be NAME"),
+        ("resnet_cifar:depth=", "A network must be NAME, NAME:VALUE or"),
+        ("resnet_cifar:depth=2*10", "A network must be NAME"),
+        ("resnet_cifar:depth=print(1)", "A network must be NAME"),
+        ("resnet_cifar:**{'depth': 20}", "A network must be NAME"),
+        ("resnet_cifar:20)(", "A network must be NAME"),
+        ("resnet_cifar:20) + (1", "A network must be NAME"),
         ("vgg19:input_shape=(64, 64, 3)", "`input_shape` must be given once"),
     ],
 )
@@ -97,5 +98,5 @@ def test_mistakes_are_told(spec, message):
 
 
 def test_only_text_is_read():
-    with pytest.raises(ValueError, match=r"`spec` must be NAME.* Received: spec=20"):
+    with pytest.raises(ValueError, match=r"A network must be NAME.* Received: 20"):
         from_spec(20)

@@ -1,0 +1,120 @@
+"""Initialises a model from the command line and writes it."""
+
+import contextlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+from rich.console import Console
+
+from keras_convinit import InitializationReport, initialize
+from keras_convinit.lab import data
+from keras_convinit.lab.compatibility import check_classes, check_images
+from keras_convinit.lab.errors import LabError
+from keras_convinit.lab.model_source import model_from
+from keras_convinit.lab.scheme_source import scheme_from
+
+
+def init(
+    source: str,
+    scheme: str,
+    output: Path,
+    console: Console,
+    *,
+    dataset: str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    imports: Sequence[str] = (),
+    overwrite: bool = False,
+) -> InitializationReport:
+    """Writes an initialised `.keras` model, and beside it what was done.
+
+    Args:
+        source: The model, see `model_from`.
+        scheme: The scheme, see `scheme_from`.
+        output: The `.keras` file to write; the report lies beside it, as JSON.
+        console: Where to print the report.
+        dataset: Name of a data set, whose standardised training images and labels are
+            the data of the scheme; None for a scheme without data.
+        limit: How many of the images at most.
+        seed: Decides all that is random.
+        imports: Modules to import before.
+        overwrite: Whether files that are there may be replaced.
+
+    Returns:
+        The report.
+
+    Raises:
+        LabError: The model, the scheme or the data cannot be had or do not fit, or the
+            output cannot be written.
+    """
+    report_path = output.with_suffix(".json")
+    if output.suffix != ".keras":
+        raise LabError(
+            f"`output` must be a .keras file. Received: output={str(output)!r}"
+        )
+    for path in (output, report_path):
+        if path.exists() and not overwrite:
+            raise LabError(
+                f"{path} is there already. Choose another --output, or --overwrite it."
+            )
+    try:
+        chosen = scheme_from(scheme, defaults={})
+    except ValueError as error:
+        raise LabError(str(error)) from error
+    images = None if dataset is None else data.load(dataset, limit)
+    shapes: dict[str, Any] = {}
+    if images is not None:
+        shapes = {
+            "input_shape": images.train_images.shape[1:],
+            "num_classes": images.num_classes,
+        }
+    model = model_from(source, imports, **shapes)
+    pair, loss = None, None
+    if images is not None:
+        check_images(model, images)
+        check_classes(model, images)
+        pair = images.standardized(images.train_images), images.train_labels
+        loss = None if model.compiled else _cross_entropy(model)
+    try:
+        report = initialize(model, chosen, pair, loss=loss, seed=seed)
+    except ValueError as error:
+        raise LabError(f"{source} was not initialised: {error}") from error
+    _write(model, report, output, report_path)
+    for line in (str(report), f"Model: {output}", f"Report: {report_path}"):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return report
+
+
+def _cross_entropy(model: keras.Model) -> keras.Loss:
+    """That of classes, of logits unless the model ends in softmax."""
+    last = model.layers[-1]
+    activation = getattr(last, "activation", None)
+    ends_in_softmax = isinstance(last, keras.layers.Softmax) or (
+        activation is keras.activations.softmax
+    )
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=not ends_in_softmax)
+
+
+def _write(
+    model: keras.Model, report: InitializationReport, output: Path, beside: Path
+) -> None:
+    """Writes both files; at no moment is there half of one."""
+    unfinished = output.with_name(f"{output.stem}.unfinished.keras")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        model.save(unfinished)
+        os.replace(unfinished, output)
+        unfinished = beside.with_name(f"{beside.name}.unfinished")
+        unfinished.write_text(json.dumps(report.to_dict(), indent=1) + "\n")
+        os.replace(unfinished, beside)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+        raise LabError(
+            "`output` must be a file that can be written. "
+            f"Received: output={str(output)!r} ({error.strerror or error})"
+        ) from error

@@ -1,0 +1,81 @@
+"""Schemes by what people type."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from keras_convinit.lab.call_text import like, parsed_call
+from keras_convinit.schemes import SCHEMES, AbstractScheme, KerasInitializer
+
+# Those that show progress would draw over that of a command.
+QUIET = {"verbose": False}
+
+
+def scheme_from(text: str, defaults: Mapping[str, Any] = QUIET) -> AbstractScheme:
+    """The scheme that a line of text stands for.
+
+    Args:
+        text: The name of a scheme or of a Keras initializer, with arguments by name
+            behind a colon: `"gradinit:iterations=100"`, `"he_normal"`,
+            `"orthogonal:gain=2"`.
+        defaults: Arguments for schemes that take them.
+
+    Returns:
+        The scheme.
+
+    Raises:
+        ValueError: There is no such scheme, or it refuses an argument.
+
+    Example:
+        >>> scheme_from("lsuv:tolerance=0.1").tolerance
+        0.1
+    """
+    name = text.partition(":")[0].strip() if isinstance(text, str) else text
+    if name not in SCHEMES and _initializer(name) is not None:
+        _, values, named = parsed_call(text, [name], "initializer")
+        _check_named(text, values)
+        config = dict(named)
+        return KerasInitializer(_initializer(name, config, text))
+    if name not in SCHEMES:
+        raise ValueError(
+            f"There is no scheme or Keras initializer {name!r}{like(name, SCHEMES)}; "
+            f"schemes are {', '.join(SCHEMES)}. Received: {text!r}"
+        )
+    _, values, named = parsed_call(text, SCHEMES, "scheme")
+    _check_named(text, values)
+    parameters = inspect.signature(SCHEMES[name]).parameters
+    given = {key: value for key, value in defaults.items() if key in parameters}
+    for key, value in named:
+        if key not in parameters:
+            raise ValueError(
+                f"{name} has no argument {key!r}{like(key, parameters)}; it takes "
+                f"{', '.join(parameters) or 'none'}. Received: {text!r}"
+            )
+        given[key] = value
+    return SCHEMES[name](**given)
+
+
+def _check_named(text: str, values: list[Any]) -> None:
+    if values:
+        raise ValueError(
+            "Arguments of a scheme must have names, as in lsuv:tolerance=0.1. "
+            f"Received: {text!r}"
+        )
+
+
+def _initializer(name: Any, config: Any = None, text: str = "") -> Any:
+    """A Keras initializer; None if there is none of that name."""
+    try:
+        found = keras.initializers.get({"class_name": name, "config": config or {}})
+    # An unknown name is a ValueError, arguments that do not fit anything.
+    except Exception as error:
+        if config is None:
+            return None
+        reason = str(error).strip().splitlines()[-1]
+        raise ValueError(
+            f"{name} must be given arguments that it takes. Received: {text!r} "
+            f"({reason})"
+        ) from error
+    return found if isinstance(found, keras.initializers.Initializer) else None

@@ -1,0 +1,119 @@
+import json
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from keras_convinit import initialize
+from keras_convinit.lab import cli
+from keras_convinit.lab.cli import _app
+from keras_convinit.lab.data import load
+
+SMALL = "plain_cnn:3,width=4,strides=()"
+
+
+def invoked(*arguments):
+    return CliRunner().invoke(
+        cli.app, ["init", *map(str, arguments)], env={"COLUMNS": "100"}
+    )
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def network(classes=10):
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 1)),
+            keras.layers.Conv2D(4, 3, activation="relu"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(classes),
+        ]
+    )
+
+
+def test_a_file_is_initialised_and_written():
+    model = network()
+    model.save("small.keras")
+    arguments = ["--scheme", "lsuv:tolerance=0.1", "--dataset", "digits"]
+    arguments += ["--limit", 64, "--output", "out/ready.keras", "--seed", 3]
+    result = invoked("small.keras", *arguments)
+    assert result.exit_code == 0, result.output
+    digits = load("digits", 64)
+    x = digits.standardized(digits.train_images)
+    report = initialize(model, "lsuv", data=x, seed=3, tolerance=0.1)
+    written = keras.models.load_model("out/ready.keras")
+    for one, other in zip(written.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+    told = json.loads(pathlib.Path("out/ready.json").read_text())
+    assert told["scheme"] == "LSUV"
+    deviations = [row["output_std_before"] for row in told["rows"]]
+    assert deviations == [row.output_std_before for row in report.rows]
+    assert str(report).splitlines()[0] in result.stdout
+
+
+def test_a_network_of_the_lab_by_a_scheme_that_searches():
+    arguments = ["--scheme", "gradinit:iterations=2,batch_size=8", "--dataset"]
+    result = invoked(SMALL, *arguments, "digits", "--output", "ready.keras")
+    assert result.exit_code == 0, result.output
+    told = json.loads(pathlib.Path("ready.json").read_text())
+    assert len(told["history"]["gradient_norm"]) == 2
+    assert keras.models.load_model("ready.keras").input_shape == (None, 8, 8, 1)
+
+
+def test_a_keras_initializer_and_no_data():
+    network().save("small.keras")
+    result = invoked(
+        "small.keras", "--scheme", "orthogonal:gain=0.0", "--output", "a.keras"
+    )
+    assert result.exit_code == 0, result.output
+    assert not keras.models.load_model("a.keras").get_weights()[0].any()
+
+
+def test_what_is_there_is_not_lost():
+    network().save("small.keras")
+    before = pathlib.Path("small.keras").read_bytes()
+    result = invoked("small.keras", "--output", "small.keras")
+    assert result.exit_code == _app.MISSING
+    assert "--overwrite" in result.stderr
+    assert pathlib.Path("small.keras").read_bytes() == before
+    result = invoked("small.keras", "--output", "small.keras", "--overwrite")
+    assert result.exit_code == 0, result.output
+    assert pathlib.Path("small.keras").read_bytes() != before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--scheme", "lsvu"], "no scheme or Keras initializer 'lsvu' (did you mean"),
+        (["--scheme", "lsuv:tolerance=-1"], "`tolerance` must be"),
+        (["--scheme", "lsuv:tolerence=1"], "no argument 'tolerence' (did you mean tol"),
+        (["--scheme", "lsuv:1"], "Arguments of a scheme must have names"),
+        (["--scheme", "he_normal:gain=2"], "must be given arguments that it takes"),
+        (["--scheme", "lsuv"], "`data` must be given"),
+        (["--scheme", "fixup"], "was not initialised"),
+        (["--dataset", "mnist "], "`dataset` must be one of"),
+        (["--output", "a.h5"], "`output` must be a .keras file"),
+        (["--output", "small.keras/a.keras"], "`output` must be a file that can be"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(arguments, message):
+    network().save("small.keras")
+    result = invoked("small.keras", "--output", "a.keras", *arguments)
+    assert result.exit_code in (_app.MISSING, _app.WRONG_OPTION)
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in result.output
+
+
+def test_a_model_for_other_data_is_refused():
+    network(classes=7).save("small.keras")
+    options = ["--scheme", "lsuv", "--dataset", "digits", "--output", "a.keras"]
+    result = invoked("small.keras", *options)
+    assert "one output of 10 classes" in result.stderr
+    result = invoked("resnet_cifar:21", *options)
+    assert "`depth` of a resnet_cifar must be 6n" in result.stderr

@@ -40,3 +40,7 @@ class EventFile:
     def flush(self) -> None:
         """Sees to it that all is on disk."""
         self._writer.flush()
+
+    def close(self) -> None:
+        """Ends writing; what was written is on disk."""
+        self._writer.close()

@@ -35,21 +35,24 @@ def recipes(
 
 def listed(found: list[Recipe]) -> Table:
     """One line for each recipe."""
-    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     # A name is what is typed, so it stays in one piece.
-    table.add_column("recipe", no_wrap=True)
-    table.add_column("data", no_wrap=True)
-    for title in ("epochs", "rate"):
-        table.add_column(title, justify="right")
-    table.add_column("reported", justify="right")
+    table.add_column("recipe", no_wrap=True, overflow="ignore")
+    for title, justify in (("data", "left"), ("epochs", "right"), ("rate", "right")):
+        table.add_column(title, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    reported = any(recipe.reported is not None for recipe in found)
+    if reported:
+        table.add_column("reported", justify="right", no_wrap=True)
     for recipe in found:
-        table.add_row(
+        row = [
             escape(recipe.name),
             recipe.dataset,
             str(recipe.epochs),
             f"{recipe.optimizer.learning_rate:g}",
-            "-" if recipe.reported is None else f"{recipe.reported:g}",
-        )
+        ]
+        if reported:
+            row.append("-" if recipe.reported is None else f"{recipe.reported:g}")
+        table.add_row(*row)
     return table
 
 
@@ -74,5 +77,7 @@ def _lines(value: Any) -> list[str]:
             for field in dataclasses.fields(value)
         ]
     if isinstance(value, tuple):
-        return [" ".join(map(str, one)) if isinstance(one, tuple) else one for one in value]
+        return [
+            " ".join(map(str, one)) if isinstance(one, tuple) else one for one in value
+        ]
     return [str(value)]

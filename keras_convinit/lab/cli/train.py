@@ -43,7 +43,10 @@ def train(
     ] = None,
     scheme: Annotated[
         str | None,
-        typer.Option(help="Of `keras_convinit.initialize`, or a Keras initializer."),
+        typer.Option(
+            help="Of `keras_convinit.initialize`, such as zhang_backward:gamma=0.4, "
+            "or a Keras initializer."
+        ),
     ] = None,
     precision: Annotated[
         str, typer.Option(help=f"One of {', '.join(PRECISIONS)}.")
@@ -99,6 +102,6 @@ def summary(result: Result, output: Path) -> str:
     end = (
         f"diverged in epoch {epochs}: accuracy 0"
         if result.diverged
-        else f"{100 * result.test_accuracy:.2f} % of the test images after {epochs} epochs"
+        else f"{100 * result.test_accuracy:.2f} % of the test images, epochs: {epochs}"
     )
     return f"{result.recipe}: {end} ({result.record.seconds:.0f} s)\nResult: {output}"

@@ -8,4 +8,12 @@ from keras_convinit.lab.recipes.catalogue import get, names
 from keras_convinit.lab.recipes.recipe import Initialization, Optimizer, Recipe
 from keras_convinit.lab.recipes.schedule import Schedule, WarmUp
 
-__all__ = ["Initialization", "Optimizer", "Recipe", "Schedule", "WarmUp", "get", "names"]
+__all__ = [
+    "Initialization",
+    "Optimizer",
+    "Recipe",
+    "Schedule",
+    "WarmUp",
+    "get",
+    "names",
+]

@@ -172,7 +172,7 @@ def figure_3_right(blocks: int, method: str) -> Recipe:
     """A curve of the right part of figure 3 at one depth."""
     arguments, initialization = RESIDUAL[method]
     depth = 6 * blocks + 4
-    deep = {"stacks": True, "reduced_memory": True} if blocks > 1000 else {}
+    deep = {"stacks": True, "stem_stride": 2} if blocks > 1000 else {}
     return Recipe(
         name=f"arpit2019/figure3/wrn{depth}_1/{method}",
         source=(
@@ -255,6 +255,8 @@ def table_2(depth: int, dataset: str, parameters: int, method: str) -> Recipe:
     )
 
 
-TABLE_2 = tuple(table_2(*network, method) for network in NETWORKS for method in RESIDUAL)
+TABLE_2 = tuple(
+    table_2(*network, method) for network in NETWORKS for method in RESIDUAL
+)
 
 RECIPES = (*TABLE_1, *FIGURE_2, *FIGURE_3, *FIGURE_4, *TABLE_2)

@@ -37,18 +37,15 @@ class Optimizer:
 class Initialization:
     """A scheme of `keras_convinit.initialize`.
 
+    A scheme with data sees the batches of the training, from the first one on.
+
     Args:
         scheme: Its name, or a Keras initializer by name or dictionary.
         arguments: Of the scheme.
-        batch_size: Images of a batch that a scheme with data sees; None for that of the
-            training.
-        batches: How many batches a scheme with data sees.
     """
 
     scheme: Any
     arguments: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    batch_size: int | None = None
-    batches: int = 1
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,7 +19,7 @@ UNIT = "test accuracy of the best epoch, %"
 CROP_FLIP = ("CropFlip", {"padding": 4})
 CUTOUT = ("Cutout", {"size": 16})
 MIXUP = ("Mixup", {"alpha": 1.0, "per": "batch"})
-AUTO_AUGMENT = ("AutoAugment", {})
+AUTO_AUGMENT: tuple[str, Mapping[str, Any]] = ("AutoAugment", {})
 # Weight decay spares what Zhu et al. call "bn"; biases of convolutions decay.
 NORMALIZATION = ("gamma", "beta")
 
@@ -39,7 +39,6 @@ class Network:
             the former; these are counted.
         weight_decay: Of the paper, on CIFAR-10 and on CIFAR-100.
         kaiming: What Zhu et al. call Kaiming: their code's default.
-        gradinit: Learning rate, iterations and batch size of GradInit.
         batch_size: Of Zhu et al.
         mixup: Whether they mix.
     """
@@ -50,7 +49,6 @@ class Network:
     parameters: tuple[int, int]
     weight_decay: tuple[float, float]
     kaiming: Mapping[str, Any]
-    gradinit: tuple[float, int, int]
     batch_size: int = 128
     mixup: bool = False
 
@@ -73,7 +71,6 @@ NETWORKS = (
         (20_040_522, 20_086_692),
         (2e-4, 3e-4),
         FAN_OUT,
-        (1e-1, 390, 128),
     ),
     Network(
         "resnet110",
@@ -82,7 +79,6 @@ NETWORKS = (
         (1_728_058, 1_733_908),
         (2e-4, 3e-4),
         FAN_OUT,
-        (1e-3, 390, 128),
     ),
     Network(
         "densenet100",
@@ -91,7 +87,6 @@ NETWORKS = (
         (769_162, 800_032),
         (2e-4, 3e-4),
         FAN_OUT,
-        (1e-2, 780, 64),
         batch_size=64,
     ),
     Network(
@@ -101,7 +96,6 @@ NETWORKS = (
         (36_489_290, 36_546_980),
         (1.25e-4, 1e-4),
         PYTORCH,
-        (3e-3, 780, 64),
         mixup=True,
     ),
 )
@@ -142,16 +136,13 @@ def theirs(
     network: Network, dataset: str, table: str, name: str, method: str
 ) -> Recipe:
     """A row that the paper takes over from Zhu et al.: their training."""
-    rate, iterations, batch_size = network.gradinit
+    start = {"start": network.kaiming, "verbose": False}
+    preset = {"preset": f"zhu2021/cifar10/{network.name}_bn"}
     initialization = {
         "kaiming": Initialization(network.kaiming),
-        "metainit": Initialization("metainit", batches=500),
-        "gradinit": Initialization(
-            "gradinit",
-            {"learning_rate": rate, "iterations": iterations},
-            batch_size=batch_size,
-            batches=iterations,
-        ),
+        # One pass over the training images.
+        "metainit": Initialization("metainit", {"steps": 390, **start}),
+        "gradinit": Initialization("gradinit", {**preset, **start}),
     }[method]
     own = ours(network, dataset, table, name)
     recipe = dataclasses.replace(

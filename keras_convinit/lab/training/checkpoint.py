@@ -39,7 +39,7 @@ def save(path: Path, model: keras.Model, record: Record) -> None:
     about = json.dumps({"format": FORMAT, "record": dataclasses.asdict(record)})
 
     def write(file: BinaryIO) -> None:
-        np.savez(file, about=np.array(about), **arrays)  # type: ignore[arg-type]
+        np.savez(file, about=np.array(about), **arrays)
 
     write_whole(path, write)
 
@@ -59,7 +59,8 @@ def load(path: Path, model: keras.Model) -> tuple[Record, dict[str, np.ndarray]]
         LabError: The file is damaged, or is that of another model.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # numpy leaves a file open that it cannot read.
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             about = json.loads(str(file["about"]))
             if about["format"] != FORMAT:
                 raise ValueError("another version of the program wrote it")

@@ -23,9 +23,18 @@ class Divergence(keras.callbacks.Callback):
     def __init__(self) -> None:
         super().__init__()
         self.found = False
+        self.trained: keras.Model | None = None
+
+    def set_model(self, model: keras.Model) -> None:
+        """Keeps the model by a name of its own.
+
+        On JAX, `self.model` would put the weights back into it, beside the training.
+        """
+        super().set_model(model)
+        self.trained = model
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Looks at the mean loss of the epoch so far, which stays what it has become."""
+        """Looks at the mean loss of the epoch so far, which stays not finite."""
         self._look(logs, "loss")
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
@@ -35,5 +44,6 @@ class Divergence(keras.callbacks.Callback):
     def _look(self, logs: Any, *names: str) -> None:
         values = [float((logs or {}).get(name, 0.0)) for name in names]
         if not all(map(math.isfinite, values)):
+            assert self.trained is not None
             self.found = True
-            self.model.stop_training = True
+            self.trained.stop_training = True

@@ -1,10 +1,12 @@
 """Trains any model on any data, and keeps a record of it."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_convinit.lab.recipes import Optimizer, Schedule
 from keras_convinit.lab.training import checkpoint, optimizers
@@ -13,6 +15,8 @@ from keras_convinit.lab.training.evaluation import compile_for_recording
 from keras_convinit.lab.training.keeping import CHECKPOINT, Keeper
 from keras_convinit.lab.training.record import Record
 
+CONSTANT = Schedule()
+
 
 def fit_recorded(
     model: keras.Model,
@@ -20,7 +24,7 @@ def fit_recorded(
     validation: Any,
     *,
     optimizer: Optimizer,
-    schedule: Schedule = Schedule(),
+    schedule: Schedule = CONSTANT,
     epochs: int,
     steps_per_epoch: int | None = None,
     folder: Path | None = None,
@@ -73,7 +77,7 @@ def fit_recorded(
     # Its variables belong to a checkpoint; and TensorFlow else traces the step twice.
     model.optimizer.build(model.trainable_variables)
 
-    record, states = Record(), {}
+    record, states = Record(), dict[str, np.ndarray]()
     if folder is not None and (folder / CHECKPOINT).exists():
         record, states = checkpoint.load(folder / CHECKPOINT, model)
     finished = len(record.epochs)
@@ -82,18 +86,17 @@ def fit_recorded(
 
     divergence = Divergence()
     keeper = Keeper(record, states, divergence, folder if writes else None)
-    by_epoch: Callable[[int], Any] | None = (
-        train_batches if callable(train_batches) else None
-    )
-    model.fit(
-        train_batches if by_epoch is None else by_epoch(finished),
-        epochs=epochs,
-        initial_epoch=finished,
-        steps_per_epoch=None if by_epoch is None else steps_per_epoch,
-        # The data set has its own order.
-        shuffle=False,
-        validation_data=validation,
-        callbacks=[divergence, keeper, *callbacks],
-        verbose=verbose,
-    )
+    by_epoch = callable(train_batches)
+    with contextlib.closing(keeper):
+        model.fit(
+            train_batches(finished) if by_epoch else train_batches,
+            epochs=epochs,
+            initial_epoch=finished,
+            steps_per_epoch=steps_per_epoch if by_epoch else None,
+            # The data set has its own order.
+            shuffle=False,
+            validation_data=validation,
+            callbacks=[divergence, keeper, *callbacks],
+            verbose=verbose,
+        )
     return keeper.record

@@ -17,6 +17,7 @@ from keras_convinit.lab.training.record import Epoch, Record
 
 CHECKPOINT = "checkpoint.npz"
 LOG = "log.csv"
+EVENTS = "events"
 
 
 class Keeper(keras.callbacks.Callback):
@@ -45,14 +46,9 @@ class Keeper(keras.callbacks.Callback):
         self.states = states
         self.divergence = divergence
         self.folder = folder
-        self.events: EventFile | None = None
+        self.events = None if folder is None else EventFile(folder / EVENTS)
         self.started = 0.0
         self.learning_rate = 0.0
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        """Opens the events."""
-        if self.folder is not None:
-            self.events = EventFile(self.folder / "events")
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Looks at the clock and at the learning rate."""
@@ -77,25 +73,29 @@ class Keeper(keras.callbacks.Callback):
             time.perf_counter() - self.started,
         )
         self.record = self.record.with_epoch(finished, self.divergence.found)
-        if self.folder is None:
+        if self.folder is None or self.events is None:
             return
         write_text(self.folder / LOG, self.record.as_csv())
-        self._write_events(finished)
+        self._write(self.events, finished)
         checkpoint.save(self.folder / CHECKPOINT, self.model, self.record)
 
-    def _write_events(self, epoch: Epoch) -> None:
-        assert self.events is not None
+    def close(self) -> None:
+        """Ends writing, however the training ended."""
+        if self.events is not None:
+            self.events.close()
+
+    def _write(self, events: EventFile, epoch: Epoch) -> None:
         scalars = {
             f"epoch/{name}": value
             for name, value in dataclasses.asdict(epoch).items()
             if name != "number" and value is not None
         }
         try:
-            self.events.write(epoch.number, scalars)
-            self.events.flush()
+            events.write(epoch.number, scalars)
+            events.flush()
         except OSError as error:
             raise LabError(
-                f"{self.folder}/events cannot be written ({error.strerror or error}). "
-                "What was finished before is still there: make room, and start again "
-                "with the same command."
+                f"{self.folder}/{EVENTS} cannot be written "
+                f"({error.strerror or error}). What was finished before is still "
+                "there: make room, and start again with the same command."
             ) from error

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from keras_convinit.lab.call_text import parsed_call
 from keras_convinit.lab.checks import one_of, whole
 from keras_convinit.lab.data import DATASETS
 from keras_convinit.lab.differences import changed
@@ -14,7 +15,7 @@ from keras_convinit.lab.files import write_text
 from keras_convinit.lab.recipes import Initialization, Recipe
 from keras_convinit.lab.training.distribution import STRATEGIES
 from keras_convinit.lab.training.precision import PRECISIONS
-from keras_convinit.schemes.initialize import resolved
+from keras_convinit.schemes._named import SCHEMES, resolved
 
 SETTINGS = "settings.json"
 
@@ -74,7 +75,8 @@ class Settings:
             batch_size: In place of its batch size.
             learning_rate: In place of its learning rate.
             dataset: In place of its data set.
-            scheme: In place of its initialization, a scheme without arguments.
+            scheme: In place of its initialization: a scheme, or a Keras initializer, by
+                name, perhaps with arguments, such as `"zhang_backward:gamma=0.4"`.
             **others: Those of `Settings`.
 
         Returns:
@@ -101,9 +103,7 @@ class Settings:
                 recipe.optimizer, learning_rate=learning_rate
             )
         if scheme is not None:
-            # To be told of what is misspelt before anything is loaded.
-            resolved(scheme)
-            changes["initialization"] = Initialization(scheme)
+            changes["initialization"] = _initialization(scheme)
         return cls(dataclasses.replace(recipe, **changes), overrides=given, **others)
 
     def as_data(self, versions: Mapping[str, str]) -> dict[str, Any]:
@@ -116,9 +116,23 @@ class Settings:
         return json.loads(json.dumps(values))
 
 
-def claim(
-    folder: Path, settings: dict[str, Any], finished: bool, writes: bool
-) -> None:
+def _initialization(scheme: Any) -> Initialization:
+    arguments: dict[str, Any] = {}
+    if isinstance(scheme, str) and ":" in scheme:
+        text = scheme
+        scheme, values, named = parsed_call(text, SCHEMES, "scheme")
+        if values:
+            raise ValueError(
+                "The arguments of a scheme must have names, as in "
+                f"zhang_backward:gamma=0.4. Received: {text!r}"
+            )
+        arguments = dict(named)
+    # To be told of what is misspelt before anything is loaded.
+    resolved(scheme, **arguments)
+    return Initialization(scheme, arguments)
+
+
+def claim(folder: Path, settings: dict[str, Any], finished: bool, writes: bool) -> None:
     """Writes settings into a folder, or checks that those there are the same.
 
     Args:

@@ -203,25 +203,24 @@ def _augmentations(recipe: Recipe) -> tuple[Any, ...]:
 def _initialize(
     model: keras.Model, recipe: Recipe, images: ImageDataset, seed: int
 ) -> None:
-    """By the first training batches, where the scheme looks at data."""
-    how = recipe.initialization
+    """By the training batches, where the scheme looks at data."""
     # Those of all processes, so that all begin with the same weights.
     batches = data.batches(
         images,
         "train",
-        batch_size=how.batch_size or recipe.batch_size,
+        batch_size=recipe.batch_size,
         augmentations=_augmentations(recipe),
         seed=seed,
         epochs=recipe.epochs,
-    ).take(how.batches)
+    )
     try:
         initialize(
             model,
-            how.scheme,
+            recipe.initialization.scheme,
             batches,
             loss=keras.losses.CategoricalCrossentropy(from_logits=True),
             seed=seed,
-            **how.arguments,
+            **recipe.initialization.arguments,
         )
     except ValueError as error:
         raise LabError(f"{recipe.name} cannot be initialised: {error}") from error

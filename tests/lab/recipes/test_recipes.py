@@ -1,5 +1,6 @@
 import dataclasses
 import inspect
+import itertools
 import re
 
 import keras
@@ -9,12 +10,9 @@ from keras_convinit.lab import models, recipes
 from keras_convinit.lab.data import DATASETS, augmentation
 from keras_convinit.lab.errors import LabError
 from keras_convinit.lab.recipes import arpit2019, zhang2022
-from keras_convinit.schemes.initialize import SCHEMES, resolved
+from keras_convinit.schemes._named import resolved
 
 ALL = [recipes.get(name) for name in recipes.names()]
-
-# Schemes that recipes name before they are there.
-TO_COME = {"metainit", "gradinit"}
 
 
 def convolution(kernel, inputs, outputs, each=0):
@@ -25,7 +23,7 @@ def convolution(kernel, inputs, outputs, each=0):
 def vgg19(classes):
     # A bias, and scale and shift of the normalisation.
     widths = [3, 64, 64, 128, 128, *[256] * 4, *[512] * 8]
-    pairs = zip(widths, widths[1:], strict=False)
+    pairs = itertools.pairwise(widths)
     return sum(convolution(3, *pair, each=3) for pair in pairs) + 513 * classes
 
 
@@ -63,7 +61,9 @@ def wide_resnet(depth, k, classes, weight_norm):
     width = 16
     for before, width in stages(16, (16 * k, 32 * k, 64 * k), [(depth - 4) // 6] * 3):
         each = 2 if weight_norm else 1
-        total += convolution(3, before, width, each) + convolution(3, width, width, each)
+        total += convolution(3, before, width, each) + convolution(
+            3, width, width, each
+        )
         total += convolution(1, before, width, each) if before != width else 0
         total += 0 if weight_norm else 2 * before + 2 * width
     return total + (0 if weight_norm else 2 * width) + (width + 1) * classes
@@ -108,7 +108,9 @@ def test_names_are_found_and_unique():
 
 def test_every_table_and_figure_is_there():
     found = {recipe.name.split("/")[1] for recipe in zhang2022.RECIPES}
-    assert found == {f"table{n}" for n in (1, 2, 3)} | {f"figure{n}" for n in range(2, 8)}
+    assert found == {f"table{n}" for n in (1, 2, 3)} | {
+        f"figure{n}" for n in range(2, 8)
+    }
     found = {recipe.name.split("/")[1] for recipe in arpit2019.RECIPES}
     assert found == {"table1", "table2", "figure2", "figure3", "figure4"}
 
@@ -128,8 +130,7 @@ def test_recipes_are_whole(recipe):
     for name, arguments in recipe.augmentations:
         stages.append(getattr(augmentation, name)(**arguments).stage)
     assert stages == sorted(stages, key=augmentation.STAGES.index)
-    if recipe.initialization.scheme not in TO_COME - set(SCHEMES):
-        resolved(recipe.initialization.scheme, **recipe.initialization.arguments)
+    resolved(recipe.initialization.scheme, **recipe.initialization.arguments)
     if recipe.parameters is not None:
         assert counted(recipe) == recipe.parameters
     # What is reported comes with its unit.
@@ -166,7 +167,8 @@ def test_settings_of_the_papers():
     dense = recipes.get("zhang2022/table3/densenet100/gradinit")
     assert (dense.batch_size, dense.optimizer.learning_rate) == (64, 0.05)
     assert dense.optimizer.undecayed == ("gamma", "beta")
-    assert dense.initialization.arguments["iterations"] == 780
+    gradinit = resolved(dense.initialization.scheme, **dense.initialization.arguments)
+    assert (gradinit.iterations, gradinit.learning_rate) == (780, 0.01)
     wide = recipes.get("zhang2022/table1/wrn28_10/kaiming").initialization.scheme
     # PyTorch's default has variance 1 / (3 fan_in).
     assert wide["config"]["scale"] == pytest.approx(1 / 3)

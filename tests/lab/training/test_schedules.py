@@ -18,7 +18,9 @@ def rates(schedule, steps):
 
 
 def test_cosine_by_hand():
-    found = rates(learning_rate(Schedule("cosine"), 0.1, epochs=3, steps_per_epoch=4), 13)
+    found = rates(
+        learning_rate(Schedule("cosine"), 0.1, epochs=3, steps_per_epoch=4), 13
+    )
     expected = [0.05 * (1 + math.cos(math.pi * step / 12)) for step in range(13)]
     np.testing.assert_allclose(found, expected, atol=1e-8)
     assert found[-1] == pytest.approx(0, abs=1e-8)

@@ -1,0 +1,57 @@
+import errno
+import os
+
+import pytest
+
+from keras_convinit.lab import files
+from keras_convinit.lab.differences import changed, differences
+from keras_convinit.lab.errors import LabError
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path):
+    path = tmp_path / "file"
+    files.write_text(path, "earlier")
+    files.write_text(path, "later")
+    assert path.read_text() == "later"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("where", ["write", "fsync", "replace"])
+def test_a_full_disk_leaves_the_earlier_file(tmp_path, monkeypatch, where):
+    path = tmp_path / "file"
+    files.write_text(path, "earlier")
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def write(file):
+        file.write(b"la")
+        if where == "write":
+            full()
+
+    if where != "write":
+        monkeypatch.setattr(os, where, full)
+    with pytest.raises(LabError, match=r"file cannot be written \(No space left"):
+        files.write_whole(path, write)
+    assert path.read_text() == "earlier"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_in_the_place_of_a_folder_is_told(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("")
+    with pytest.raises(LabError, match=r"must be a folder.*Received: output="):
+        files.folder_for(path / "within")
+
+
+def test_differences_are_the_smallest():
+    one = {"a": {"b": 1, "c": [1, 2]}, "d": [1], "e": 0}
+    other = {"a": {"b": 1, "c": [1, 3]}, "d": [1, 2], "f": 0}
+    assert differences(one, other) == [
+        ("a.c.1", 2, 3),
+        ("d", [1], [1, 2]),
+        ("e", 0, None),
+        ("f", None, 0),
+    ]
+    assert changed({"a": 1}, {"a": 2}) == ["a is 1 in the file, 2 now"]
+    assert differences(one, one) == []

@@ -1,0 +1,194 @@
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_convinit.lab.errors import LabError
+from keras_convinit.lab.recipes import Initialization, Optimizer
+from keras_convinit.lab.training import Result, train
+from keras_convinit.lab.training.settings import Settings
+
+
+def test_a_recipe_is_carried_out(recipe, tmp_path):
+    result = train(recipe, seed=3, epochs=3, output=tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "settings.json",
+        "checkpoint.npz",
+        "log.csv",
+        "events",
+        "result.json",
+    }
+    # Chance is a tenth.
+    assert result.test_accuracy > 0.3
+    assert not result.diverged
+    assert [epoch.number for epoch in result.record.epochs] == [1, 2, 3]
+    assert result.watched == "validation"
+    assert result.budget == {
+        "epochs": 3,
+        "steps_per_epoch": 10,
+        "batch_size": 128,
+        "train_images": 1293,
+        "validation_images": 144,
+        "test_images": 360,
+        # Two hidden layers and a classifier.
+        "parameters": 65 * 16 + 17 * 16 + 17 * 10,
+        "devices": 1,
+    }
+    values = json.loads(
+        (tmp_path / "result.json").read_text(), parse_constant=pytest.fail
+    )
+    assert values["recipe"] == "test/small/mlp"
+    assert values["overrides"] == {"epochs": 3}
+    assert values["settings"]["seed"] == 3
+    assert values["settings"]["version of"]["backend"] == keras.backend.backend()
+    # A second start finds it finished.
+    assert train(recipe, seed=3, epochs=3, output=tmp_path) == Result.load(tmp_path)
+    # And all that is random comes from the seed.
+    again = train(recipe, seed=3, epochs=3)
+    assert again.test_loss == pytest.approx(result.test_loss, rel=1e-6)
+
+
+def test_other_settings_are_refused_and_named(recipe, tmp_path):
+    train(recipe, epochs=1, output=tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    with pytest.raises(LabError) as raised:
+        train(recipe, seed=1, epochs=1, learning_rate=0.2, output=tmp_path)
+    error = str(raised.value)
+    assert "recipe.optimizer.learning_rate is 0.1 in the file, 0.2 now" in error
+    assert "seed is 0 in the file, 1 now" in error
+    assert "epochs" not in error
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+
+
+def test_a_folder_with_nothing_finished_can_be_had(recipe, tmp_path):
+    (tmp_path / "settings.json").write_text('{"seed": 7}')
+    assert train(recipe, epochs=1, output=tmp_path).settings["seed"] == 0
+    assert json.loads((tmp_path / "settings.json").read_text())["seed"] == 0
+
+
+def test_divergence_is_a_result(recipe, tmp_path):
+    wild = dataclasses.replace(recipe, optimizer=Optimizer(1e9), epochs=3)
+    result = train(wild, output=tmp_path)
+    assert result.diverged
+    assert result.test_accuracy == 0
+    assert result.test_loss is None
+    values = json.loads(
+        (tmp_path / "result.json").read_text(), parse_constant=pytest.fail
+    )
+    assert values["diverged"]
+    assert Result.load(tmp_path) == result
+
+
+def test_without_images_held_out_it_watches_the_test_images(recipe):
+    result = train(dataclasses.replace(recipe, validation_fraction=0.0), epochs=1)
+    assert result.watched == "test"
+    last = result.record.epochs[-1]
+    assert last.validation_accuracy == pytest.approx(result.test_accuracy, rel=1e-5)
+    assert result.budget["train_images"] == 1437
+
+
+@pytest.mark.parametrize("scheme", ["lsuv", "data_dependent", "gradinit"])
+def test_schemes_look_at_the_first_batches(recipe, scheme):
+    how = Initialization(scheme, {"iterations": 2, "verbose": False})
+    if scheme != "gradinit":
+        how = Initialization(scheme)
+    arguments = recipe.arguments
+    if scheme == "data_dependent":
+        arguments = {**arguments, "normalization": "weight"}
+    changed = dataclasses.replace(recipe, initialization=how, arguments=arguments)
+    result = train(changed, epochs=1, subset=200, batch_size=32)
+    assert result.test_loss is not None
+
+
+def test_schemes_decide_what_it_starts_from(recipe):
+    # Without a step to speak of.
+    still = dataclasses.replace(recipe, optimizer=Optimizer(1e-12))
+    zeros = train(still, epochs=1, scheme="zeros")
+    assert zeros.test_loss == pytest.approx(np.log(10), rel=1e-5)
+    assert train(still, epochs=1).test_loss != pytest.approx(np.log(10), rel=1e-3)
+
+
+def test_schemes_may_have_arguments(recipe):
+    settings = Settings.of(recipe, scheme="zhang_backward:gamma=0.4,classifier=same")
+    assert settings.recipe.initialization == Initialization(
+        "zhang_backward", {"gamma": 0.4, "classifier": "same"}
+    )
+    assert settings.overrides == {"scheme": "zhang_backward:gamma=0.4,classifier=same"}
+    for wrong in ("zhang_backward:0.4", "zhang_backwards:gamma=1", "lsuv:gamma=1"):
+        with pytest.raises(ValueError, match="Received"):
+            Settings.of(recipe, scheme=wrong)
+
+
+def test_mixed_precision_keeps_weights_and_logits(recipe, monkeypatch):
+    from keras_convinit.lab import models
+
+    built = []
+
+    def kept(**arguments):
+        built.append(mlp(**arguments))
+        return built[0]
+
+    mlp = models.mlp
+    monkeypatch.setattr(models, "mlp", kept)
+    before = keras.config.dtype_policy()
+    result = train(recipe, epochs=3, precision="mixed_bfloat16")
+    assert keras.config.dtype_policy() == before
+    (model,) = built
+    images = np.zeros((1, 8, 8, 1), "float32")
+    assert keras.backend.standardize_dtype(model(images).dtype) == "float32"
+    assert {str(weight.dtype) for weight in model.weights} == {"float32"}
+    assert model.get_layer("dense_1").compute_dtype == "bfloat16"
+    assert result.test_accuracy > 0.3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch_size": 5000}, "at most the 1293 training images"),
+        ({"epochs": 0}, "before its first step.*--epochs N"),
+        ({"dataset": "digits", "subset": 100}, "at most the 90 training images"),
+    ],
+)
+def test_what_cannot_be_carried_out_is_told(recipe, change, message):
+    with pytest.raises(LabError, match=message):
+        train(recipe, **change)
+
+
+def test_a_network_that_does_not_fit_is_told(recipe):
+    strange = dataclasses.replace(
+        recipe, network="resnet_cifar", arguments={"depth": 9}
+    )
+    with pytest.raises(LabError, match="resnet_cifar cannot be built for digits"):
+        train(strange)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": -1},
+        {"subset": 0},
+        {"precision": "float8"},
+        {"distribute": "horovod"},
+        {"dataset": "svhn"},
+        {"scheme": "hee_normal"},
+        {"learning_rate": -0.1},
+        {"batch_size": 0},
+    ],
+)
+def test_wrong_settings_are_refused(recipe, change):
+    ((name, value),) = change.items()
+    with pytest.raises(ValueError, match=f"Received: {name}={value!r}"):
+        Settings.of(recipe, **change)
+
+
+def test_a_damaged_result_is_told(recipe, tmp_path):
+    train(recipe, epochs=1, output=tmp_path)
+    (tmp_path / "result.json").write_text('{"recipe": ')
+    with pytest.raises(LabError, match=r"result\.json is damaged.*Delete it"):
+        train(recipe, epochs=1, output=tmp_path)
+    (tmp_path / "result.json").unlink()
+    again = train(recipe, epochs=1, output=tmp_path)
+    assert again == Result.load(tmp_path)
+    assert len(again.record.epochs) == 1

@@ -2,14 +2,23 @@
 
 import importlib
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from keras_convinit.lab.call_text import like
 from keras_convinit.lab.errors import LabError
 
 
-def module_of(name: str) -> Any:
+def module_of(name: str, known: Iterable[str] = ()) -> Any:
     """Imports a module, which may lie in the current folder.
+
+    Args:
+        name: Its name.
+        known: What might have been meant instead.
+
+    Returns:
+        The module.
 
     Raises:
         LabError: There is none of that name.
@@ -24,22 +33,26 @@ def module_of(name: str) -> Any:
             raise
         raise LabError(
             "A module must be installed, or lie in the current folder. "
-            f"Received: {name!r}"
+            f"Received: {name!r}{like(name, known)}"
         ) from error
 
 
-def thing_of(source: str, must_be: str) -> Any:
+def thing_of(source: str, must_be: str, known: Iterable[str] = ()) -> Any:
     """What stands at `package.module:name`.
 
     Args:
         source: The place; behind the colon there may be dots.
         must_be: How an error begins that says what it must be.
+        known: What might have been meant instead of a module.
+
+    Returns:
+        The thing.
 
     Raises:
         LabError: There is nothing.
     """
     name, _, attribute = source.partition(":")
-    thing = module_of(name)
+    thing = module_of(name, known)
     try:
         for part in attribute.split("."):
             thing = getattr(thing, part)

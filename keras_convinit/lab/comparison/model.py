@@ -56,6 +56,6 @@ def without_softmax(model: keras.Model) -> keras.Model:
     last: Any = model.layers[-1]
     if isinstance(last, keras.layers.Softmax):
         return keras.Model(model.inputs, last.input)
-    elif getattr(last, "activation", None) is keras.activations.softmax:
+    if getattr(last, "activation", None) is keras.activations.softmax:
         last.activation = keras.activations.linear
     return model

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from keras_convinit.lab.comparison.images import AbstractImages, sample_of
+from keras_convinit.lab.data import DATASETS
 from keras_convinit.lab.errors import LabError
 from keras_convinit.lab.module_source import thing_of
 
@@ -42,7 +43,7 @@ class OwnImages(AbstractImages):
 
     def __init__(self, source: str) -> None:
         self.source = source
-        self.function = thing_of(source, "DATA must be a name or a function.")
+        self.function = thing_of(source, "DATA must be a name or a function.", DATASETS)
         if not callable(self.function):
             raise self._wrong(repr(self.function))
         training, validation = self._pair()

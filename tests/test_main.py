@@ -42,9 +42,9 @@ def test_package_that_is_missed_during_the_work(monkeypatch, tmp_path):
 
 
 def test_other_missing_modules_are_mistakes_of_ours(monkeypatch):
-    without("keras_convinit.lab.comparison.table", monkeypatch)
+    without("keras_convinit.lab.stories.table", monkeypatch)
     with pytest.raises(
-        ModuleNotFoundError, match=r"keras_convinit\.lab\.comparison\.table"
+        ModuleNotFoundError, match=r"keras_convinit\.lab\.stories\.table"
     ):
         door.main()
 

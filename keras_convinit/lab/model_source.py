@@ -1,8 +1,6 @@
 """Models by what people type: a file, or a function that makes one."""
 
-import importlib
 import json
-import sys
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +10,7 @@ import keras
 
 from keras_convinit.lab import models
 from keras_convinit.lab.errors import LabError
+from keras_convinit.lab.module_source import module_of, thing_of
 
 
 def model_from(source: str, imports: Sequence[str] = (), **shapes: Any) -> keras.Model:
@@ -31,7 +30,7 @@ def model_from(source: str, imports: Sequence[str] = (), **shapes: Any) -> keras
         LabError: There is no such thing, or a file needs classes that are not known.
     """
     for name in imports:
-        _module(name)
+        module_of(name)
     if source.partition(":")[0] in models.NETWORKS:
         try:
             return models.from_spec(source, **shapes)
@@ -49,32 +48,13 @@ def model_from(source: str, imports: Sequence[str] = (), **shapes: Any) -> keras
     return model
 
 
-def _module(name: str) -> Any:
-    folder = str(Path.cwd())
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not name.startswith(error.name):
-            raise
-        raise LabError(
-            "A module must be installed, or lie in the current folder. "
-            f"Received: {name!r}"
-        ) from error
-
-
 def _made(source: str) -> Any:
-    name, _, attribute = source.partition(":")
-    thing: Any = _module(name)
-    try:
-        for part in attribute.split("."):
-            thing = getattr(thing, part)
-    except AttributeError as error:
-        raise LabError(
-            "MODEL must be a `.keras` file, or `package.module:function`. "
-            f"Received: {source!r}, but {error}"
-        ) from error
+    thing = thing_of(
+        source,
+        "MODEL must be a network of the lab, a `.keras` file, or "
+        "`package.module:function`.",
+        models.NETWORKS,
+    )
     return thing if isinstance(thing, keras.Model) or not callable(thing) else thing()
 
 

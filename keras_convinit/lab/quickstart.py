@@ -20,13 +20,14 @@ from rich.console import Console
 from keras_convinit._checks import positive
 from keras_convinit.lab import data
 from keras_convinit.lab.checks import one_of, whole
-from keras_convinit.lab.comparison.experiment import carry_out, pending
-from keras_convinit.lab.comparison.figure import results_figure
-from keras_convinit.lab.comparison.progress import shown_progress
-from keras_convinit.lab.comparison.results import Results, Run
-from keras_convinit.lab.comparison.story import Contender, Story, Training
-from keras_convinit.lab.comparison.table import results_table
 from keras_convinit.lab.files import folder_for
+from keras_convinit.lab.progress import shown_progress
+from keras_convinit.lab.stories.experiment import Task, carry_out, pending
+from keras_convinit.lab.stories.figure import results_figure
+from keras_convinit.lab.stories.results import Results, Run
+from keras_convinit.lab.stories.story import Contender, Story, Training
+from keras_convinit.lab.stories.table import results_table
+from keras_convinit.lab.stories.training import Observer, steps
 from keras_convinit.lab.versions import versions
 
 INITIALIZERS = ("glorot_uniform", "he_normal", "zhang_forward", "zhang_backward")
@@ -183,7 +184,19 @@ def quickstart(options: Options, resume: bool, console: Console) -> bool:
             for story in results.stories
         }
         tasks = pending(results, range(options.seeds))
-        with shown_progress(console, tasks, datasets) as observe:
+        runs = [
+            (
+                f"{task.contender.label}, seed {task.seed}",
+                steps(task.story.training, len(datasets[task.story.name].train_images)),
+            )
+            for task in tasks
+        ]
+        with shown_progress(console, runs) as begin:
+
+            def observe(task: Task) -> Observer:
+                after_step = begin()
+                return lambda loss, accuracy: after_step(accuracy)
+
             for grown in carry_out(results, tasks, datasets, path, observe):
                 results = grown
                 console.print(_line(results.runs[-1]))

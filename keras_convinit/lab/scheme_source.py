@@ -40,8 +40,9 @@ def scheme_from(text: str, defaults: Mapping[str, Any] = QUIET) -> AbstractSchem
         return KerasInitializer(_initializer(name, config, text))
     if name not in SCHEMES:
         raise ValueError(
-            f"There is no scheme or Keras initializer {name!r}{like(name, SCHEMES)}; "
-            f"schemes are {', '.join(SCHEMES)}. Received: {text!r}"
+            f"There is no scheme or Keras initializer {name!r}"
+            f"{like(str(name), (*SCHEMES, *_initializers()))}; schemes are "
+            f"{', '.join(SCHEMES)}. Received: {text!r}"
         )
     _, values, named = parsed_call(text, SCHEMES, "scheme")
     _check_named(text, values)
@@ -63,6 +64,15 @@ def _check_named(text: str, values: list[Any]) -> None:
             "Arguments of a scheme must have names, as in lsuv:tolerance=0.1. "
             f"Received: {text!r}"
         )
+
+
+def _initializers() -> list[str]:
+    """The names of Keras' own, as people write them."""
+    return [
+        name
+        for name, thing in vars(keras.initializers).items()
+        if name.islower() and isinstance(thing, type)
+    ]
 
 
 def _initializer(name: Any, config: Any = None, text: str = "") -> Any:

@@ -6,10 +6,10 @@ import re
 import pytest
 from rich.console import Console
 
-from keras_convinit.lab.comparison import experiment, training
-from keras_convinit.lab.comparison.results import Results
 from keras_convinit.lab.errors import LabError
 from keras_convinit.lab.quickstart import Options, quickstart, stories, versions
+from keras_convinit.lab.stories import experiment, training
+from keras_convinit.lab.stories.results import Results
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
-"""Contenders under equal conditions: a story, its runs, and what they brought.
+"""Which initialisation suits a model: schemes, learning rates and seeds in one table.
 
-`story` says who competes, on what and how trained; `training` does one run,
-`experiment` all that are not finished; `results` keeps them; `summary`, `table` and
-`figure` show them.
+`plan` says what is asked; `model` and `images` get what is brought along; `run` makes
+one run, `compare` all that are not finished, and `journal` keeps them; `ranking` says
+who is best, and `table`, `figure` and `page` show it.
 """

@@ -1,4 +1,4 @@
-"""Results as a figure: how contenders learn, and what they begin with."""
+"""A ranking as a figure: how schemes learn, and what they begin with."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,115 +6,127 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import NullFormatter
 
-from keras_convinit.lab.comparison.results import Results, Run
-from keras_convinit.lab.comparison.story import Story
-from keras_convinit.lab.comparison.summary import WINDOW, running_mean
+from keras_convinit.lab.comparison.plan import Plan
+from keras_convinit.lab.comparison.ranking import Ranking, Row
+from keras_convinit.lab.comparison.run import Run
+from keras_convinit.lab.curves import (
+    draw,
+    furnish,
+    furnish_learning,
+    furnish_signal,
+    style,
+)
+from keras_convinit.lab.over_seeds import WINDOW, running_mean
 
-# Okabe and Ito 2008: told apart with every kind of colour vision. Lines differ in
-# their dashes too, and the later ones leave the earlier ones visible under them.
-COLOURS = ("#D55E00", "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#000000")
-DASHES = ("-", "-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), "-", "-")
-WIDTHS = (2.0, 3.6, 2.0, 2.0, 2.0, 2.0, 2.0)
 
+def comparison_figure(plan: Plan, ranking: Ranking, runs: Sequence[Run]) -> Figure:
+    """Four panels: learning, accuracy by learning rate, signal and error by depth.
 
-def results_figure(results: Results) -> Figure:
-    """One row of three panels for each story.
-
-    Left the running training accuracy, then the size of the signal at initialisation,
-    and that of the error signal; lines are means over seeds, bands reach from the
-    lowest to the highest.
+    Schemes have the colours of their order in the plan, so that figures of one plan can
+    be laid side by side, and the legend has them by rank. Lines are means over seeds,
+    bands and bars reach from the lowest to the highest.
 
     Args:
-        results: What to draw.
+        plan: What was asked.
+        ranking: What came out.
+        runs: All runs.
 
     Returns:
-        A figure of matplotlib, 12 inches wide.
+        A figure of matplotlib, 11 inches wide.
     """
     # Without pyplot: no window system is asked for, no state is left behind.
-    figure = Figure(figsize=(12.0, 4.2 * len(results.stories)), layout="constrained")
-    rows = figure.subfigures(len(results.stories), squeeze=False)[:, 0]
-    for row, story in zip(rows, results.stories, strict=True):
-        row.suptitle(story.title, fontweight="bold")
-        learning, signal, error = row.subplots(1, 3)
-        for number, contender in enumerate(story.contenders):
-            runs = results.of(story.name, contender.label)
-            style: dict[str, Any] = {
-                "color": COLOURS[number % len(COLOURS)],
-                "linestyle": DASHES[number % len(DASHES)],
-                "linewidth": WIDTHS[number % len(WIDTHS)],
-                "label": _label(contender.label, runs),
-            }
-            _draw(
-                learning,
-                WINDOW,
-                [100 * running_mean(r.accuracies) for r in runs],
-                style,
-            )
-            # At layer 0 stand the images, to which everything is relative.
-            _draw(signal, 0, [np.array([1.0, *r.signal], float) for r in runs], style)
-            _draw(error, 1, [np.array(r.error, float) for r in runs], style)
-        _furnish_learning(learning, story)
-        _furnish_signal(signal, story)
-        signal.set_title("Before the first step: size of the signal", fontsize=10)
-        signal.set_ylabel("RMS of activations,\nrelative to the images")
-        _furnish_signal(error, story)
-        error.set_title("... and of the error on its way back", fontsize=10)
-        error.set_ylabel("norm of the error signal,\nrelative to the last")
-        handles, labels = learning.get_legend_handles_labels()
-        row.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+    lines = -(-len(ranking.best) // 3)
+    figure = Figure(figsize=(11.0, 7.6 + 0.25 * lines), layout="constrained")
+    figure.suptitle(f"{plan.model} on {plan.dataset}", fontweight="bold")
+    (learning, rates), (signal, error) = figure.subplots(2, 2)
+    for row in ranking.best:
+        look = style(plan.schemes.index(row.scheme), _label(row))
+        own = [run for run in runs if run.case.scheme == row.scheme]
+        begun = _first_of_each_seed(own)
+        at_best = [run for run in own if run.case.learning_rate == row.learning_rate]
+        draw(
+            learning, WINDOW, [100 * running_mean(r.accuracies) for r in at_best], look
+        )
+        # At layer 0 stand the images, to which everything is relative.
+        signals = [np.array([1.0, *run.beginning.signal], float) for run in begun]
+        draw(signal, 0, signals, look)
+        errors = [np.array(run.beginning.error, float) for run in begun]
+        draw(error, 1, errors, look)
+        own_rows = [one for one in (row, *ranking.others) if _same(one, row)]
+        # Side by side: several may be right as often.
+        place = plan.schemes.index(row.scheme) - (len(plan.schemes) - 1) / 2
+        _draw_rates(rates, own_rows, 1.03**place, look)
+    furnish_learning(learning, "Learning, each scheme at its best learning rate")
+    if not any(line.get_xdata().size for line in learning.lines):
+        text = f"no run has {WINDOW} steps"
+        learning.text(0.5, 0.5, text, ha="center", transform=learning.transAxes)
+        learning.set_xticks([])
+    _furnish_rates(rates, plan)
+    furnish_signal(
+        signal,
+        "Before the first step: size of the signal",
+        "RMS of a layer's outputs,\nrelative to the images",
+        "layer with weights",
+    )
+    furnish_signal(
+        error,
+        "... and of the error on its way back",
+        "norm of the error signal,\nrelative to the last layer",
+        "layer with weights",
+    )
+    handles, labels = learning.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
-def _label(label: str, runs: Sequence[Run]) -> str:
-    diverged = sum(run.diverged for run in runs)
-    if not runs:
-        return f"{label} (no run yet)"
-    return f"{label} ({diverged} of {len(runs)} diverged)" if diverged else label
+def _label(row: Row) -> str:
+    if not row.runs:
+        return f"{row.scheme} (no run yet)"
+    if row.refused == row.runs:
+        return f"{row.scheme} (refused)"
+    failed = f", {row.diverged} of {row.runs} diverged" if row.diverged else ""
+    return f"{row.scheme} (rate {row.learning_rate:g}{failed})"
 
 
-def _draw(
-    axes: Axes, first: int, curves: list[np.ndarray], style: dict[str, Any]
+def _same(row: Row, other: Row) -> bool:
+    return row.scheme == other.scheme and row.accuracy is not None and not row.refused
+
+
+def _first_of_each_seed(runs: Sequence[Run]) -> list[Run]:
+    """Learning rates begin with the same weights."""
+    by_seed = {run.case.seed: run for run in reversed(runs) if run.beginning.signal}
+    return list(by_seed.values())
+
+
+def _draw_rates(
+    axes: Axes, rows: list[Row], shift: float, look: dict[str, Any]
 ) -> None:
-    mean, lowest, highest = _over_seeds(curves)
-    at = np.arange(first, first + len(mean))
-    axes.plot(at, mean, **style)
-    axes.fill_between(at, lowest, highest, color=style["color"], alpha=0.15, lw=0)
-
-
-def _over_seeds(
-    curves: list[np.ndarray],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, lowest and highest at each point, over the curves that get as far."""
-    length = max((len(curve) for curve in curves), default=0)
-    if not length:
-        return np.empty(0), np.empty(0), np.empty(0)
-    table = np.ma.masked_invalid(
-        [np.pad(c, (0, length - len(c)), constant_values=np.nan) for c in curves]
+    rows = sorted(rows, key=lambda row: row.learning_rate)
+    spreads = [row.accuracy for row in rows if row.accuracy is not None]
+    mean = np.array([spread.mean for spread in spreads])
+    below = mean - [spread.lowest for spread in spreads]
+    above = [spread.highest for spread in spreads] - mean
+    axes.errorbar(
+        [shift * row.learning_rate for row in rows],
+        100 * mean,
+        yerr=100 * np.array([below, above]).reshape(2, -1),
+        marker="o",
+        markersize=5,
+        capsize=3,
+        **look,
     )
-    mean, lowest, highest = table.mean(axis=0), table.min(axis=0), table.max(axis=0)
-    return mean.filled(np.nan), lowest.filled(np.nan), highest.filled(np.nan)
 
 
-def _furnish_learning(axes: Axes, story: Story) -> None:
-    axes.set_title(f"Learning: {story.dataset}, mean and range over seeds", fontsize=10)
-    axes.set_xlabel("optimisation step")
-    axes.set_ylabel(f"training accuracy, %\n(mean over {WINDOW} steps)")
-    axes.set_xlim(left=0)
-    axes.set_ylim(0, 100)
-    _furnish(axes)
-
-
-def _furnish_signal(axes: Axes, story: Story) -> None:
-    axes.set_xlabel("layer" if story.watched == "activation" else story.watched)
-    axes.set_yscale("log")
-    axes.axhline(1, color="0.6", linewidth=0.8, zorder=0)
-    axes.set_xlim(left=0)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _furnish(axes)
-
-
-def _furnish(axes: Axes) -> None:
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+def _furnish_rates(axes: Axes, plan: Plan) -> None:
+    axes.set_title("After the last epoch, by learning rate", fontsize=10)
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("validation accuracy, %\n(diverged: 0)")
+    axes.set_xscale("log")
+    rates = sorted(plan.learning_rates)
+    axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlim(rates[0] / 1.6, rates[-1] * 1.6)
+    axes.set_ylim(-3, 103)
+    furnish(axes)

@@ -1,53 +1,110 @@
-"""Results as a table for the terminal."""
+"""A ranking as a table, for the terminal and for a page."""
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
-from keras_convinit.lab.comparison.results import Results
-from keras_convinit.lab.comparison.summary import MILESTONE, Row, Spread, summarize
+from keras_convinit.lab.comparison.ranking import Ranking, Row
+
+# What stands below it, wherever the table is shown.
+FOOTNOTE = (
+    "Means over seeds, lowest to highest in brackets. A run that diverges, to a loss "
+    "that is NaN or infinite, counts as accuracy 0. Steps are those until the training "
+    "accuracy, in the mean over {window} of them, was at {threshold}. Seconds are of "
+    "one run: initialisation, and training with validation. The learning rate of the "
+    "first table was chosen by the same validation images, which flatters all schemes."
+)
 
 
-def results_table(results: Results) -> Table:
-    """A row for each contender under its story: mean, and lowest to highest seed."""
-    # No frame: so it fits into 80 columns.
-    table = Table(box=SIMPLE_HEAD, padding=0)
-    milestone = f"{100 * MILESTONE:.0f} %"
-    table.add_column("", width=24)
-    table.add_column("runs", justify="right", min_width=4)
-    table.add_column("held-out\naccuracy, %", justify="right", min_width=20)
-    table.add_column(
-        f"steps to {milestone}\ntraining accuracy", justify="right", min_width=18
+def headings(threshold: float) -> tuple[str, ...]:
+    """The columns, each a word or two on two lines."""
+    return (
+        "",
+        "scheme",
+        "rate",
+        "validation\naccuracy, %",
+        f"steps to\n{100 * threshold:g} %",
+        "diverged",
+        "init,\ns",
+        "train,\ns",
     )
-    table.add_column("diverged", justify="right", min_width=9)
-    for story, rows in summarize(results):
-        table.add_row(f"[bold]{escape(f'{story.title}, {story.dataset}')}[/bold]")
-        for row in rows:
-            table.add_row(
-                f"  {escape(row.label)}",
-                str(row.runs),
-                _spread(row.accuracy, 100, ".1f"),
-                _steps(row),
-                str(row.diverged) if row.runs else "-",
-            )
-        table.add_section()
+
+
+def cells(row: Row, place: int | None = None) -> tuple[str, ...]:
+    """A row as text, one for each column.
+
+    Args:
+        row: The row.
+        place: Of its scheme, from 1; None for none.
+    """
+    first = "" if place is None else str(place)
+    name = first, row.scheme, f"{row.learning_rate:g}"
+    if row.accuracy is None:
+        return (*name, "no run yet", "", "", "", "")
+    if row.refused == row.runs:
+        return ("", row.scheme, "", "refused", "", "", "", "")
+    steps = "never"
+    if row.steps is not None:
+        steps = f"{row.steps.mean:.0f}"
+        if row.reached < row.runs:
+            steps += f" ({row.reached} of {row.runs})"
+    failed = f"{row.diverged} of {row.runs}"
+    if row.refused:
+        failed += f", {row.refused} refused"
+    return (
+        *name,
+        row.accuracy.text(100, ".1f"),
+        steps,
+        failed,
+        f"{row.initialisation:.1f}",
+        f"{row.training:.1f}",
+    )
+
+
+def rows_of(ranking: Ranking) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+    """The texts of both tables: the best row of each scheme, and the others."""
+    best = [cells(row, place) for place, row in enumerate(ranking.best, 1)]
+    others = [cells(row) for row in ranking.others if not _all_refused(row)]
+    return best, others
+
+
+def refusals(ranking: Ranking) -> list[tuple[str, str]]:
+    """Each scheme that refused the model, and why."""
+    return [
+        (row.scheme, row.refusal) for row in ranking.best if row.refusal is not None
+    ]
+
+
+def ranking_table(ranking: Ranking, threshold: float) -> Group:
+    """Both tables for a terminal of 80 columns or more, and why schemes refused."""
+    best, others = rows_of(ranking)
+    shown = [_table("Each scheme at its best learning rate", best, threshold)]
+    if others:
+        shown.append(_table("The other learning rates", others, threshold))
+    reasons = [f"{scheme} refused: {reason}" for scheme, reason in refusals(ranking)]
+    return Group(*shown, *map(escape, reasons))
+
+
+def _table(title: str, rows: list[tuple[str, ...]], threshold: float) -> Table:
+    # No frame, and little between columns: so it fits into 80.
+    table = Table(
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+        title=f"\n{title}",
+        title_justify="left",
+        title_style="bold",
+    )
+    for name in headings(threshold):
+        if name == "scheme":
+            table.add_column(name, overflow="fold")
+        else:
+            table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(escape, row))
     return table
 
 
-def _spread(spread: Spread | None, factor: float, digits: str) -> str:
-    if spread is None:
-        return "-"
-    mean, lowest, highest = (
-        format(factor * value, digits)
-        for value in (spread.mean, spread.lowest, spread.highest)
-    )
-    return f"{mean} ({lowest} to {highest})"
-
-
-def _steps(row: Row) -> str:
-    if not row.runs:
-        return "-"
-    if not row.reached:
-        return "not reached"
-    steps = _spread(row.steps, 1, ".0f")
-    return steps if row.reached == row.runs else f"{steps}\nin {row.reached} runs"
+def _all_refused(row: Row) -> bool:
+    return 0 < row.runs == row.refused

@@ -2,8 +2,8 @@ import keras
 import numpy as np
 import pytest
 
-from keras_convinit.lab.comparison.watching import initial_signals
 from keras_convinit.lab.models import mlp, residual_cnn
+from keras_convinit.lab.stories.watching import initial_signals
 
 IMAGES = np.random.default_rng(0).normal(size=(64, 400)).astype("float32")
 LABELS = np.arange(64) % 10

@@ -4,10 +4,10 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from keras_convinit.lab.comparison import training
-from keras_convinit.lab.comparison.results import Results
-from keras_convinit.lab.comparison.story import Contender, Story
 from keras_convinit.lab.data import ImageDataset
+from keras_convinit.lab.stories import training
+from keras_convinit.lab.stories.results import Results
+from keras_convinit.lab.stories.story import Contender, Story
 
 
 @dataclasses.dataclass(frozen=True)

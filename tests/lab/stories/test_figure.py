@@ -4,8 +4,9 @@ import io
 import numpy as np
 from matplotlib.colors import to_rgb
 
-from keras_convinit.lab.comparison.figure import COLOURS, results_figure
-from keras_convinit.lab.comparison.results import Results
+from keras_convinit.lab.curves import COLOURS
+from keras_convinit.lab.stories.figure import results_figure
+from keras_convinit.lab.stories.results import Results
 
 
 def panels(results):

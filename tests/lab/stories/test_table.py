@@ -2,7 +2,7 @@ import dataclasses
 
 from rich.console import Console
 
-from keras_convinit.lab.comparison.table import results_table
+from keras_convinit.lab.stories.table import results_table
 
 
 def text(results):

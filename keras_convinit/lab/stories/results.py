@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from keras_convinit.lab.comparison.story import Story
 from keras_convinit.lab.differences import changed
 from keras_convinit.lab.errors import LabError
 from keras_convinit.lab.files import write_text
+from keras_convinit.lab.stories.story import Story
 
 # Changed when a file of an earlier version could be misunderstood.
 FORMAT = 2

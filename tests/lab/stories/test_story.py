@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from keras_convinit.lab.comparison.story import Story, Training
+from keras_convinit.lab.stories.story import Story, Training
 
 
 def test_story_survives_json(story):

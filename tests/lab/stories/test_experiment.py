@@ -1,7 +1,7 @@
 import dataclasses
 
-from keras_convinit.lab.comparison.experiment import carry_out, pending
-from keras_convinit.lab.comparison.results import Results
+from keras_convinit.lab.stories.experiment import carry_out, pending
+from keras_convinit.lab.stories.results import Results
 
 
 def keys(tasks):

@@ -9,10 +9,10 @@ import keras
 import numpy as np
 
 from keras_convinit.lab import models
-from keras_convinit.lab.comparison.results import Run
-from keras_convinit.lab.comparison.story import Contender, Story, Training
-from keras_convinit.lab.comparison.watching import initial_signals
 from keras_convinit.lab.data import ImageDataset
+from keras_convinit.lab.stories.results import Run
+from keras_convinit.lab.stories.story import Contender, Story, Training
+from keras_convinit.lab.stories.watching import initial_signals
 
 # Called after every step with the loss and the accuracy of its batch.
 Observer = Callable[[float, float], None]

@@ -1,7 +1,5 @@
 """How large signals are in a network before it is trained, for a figure."""
 
-import math
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -9,8 +7,7 @@ import numpy as np
 
 from keras_convinit import SignalReport, signal_report
 from keras_convinit.diagnostics import SignalRow
-
-Curve = tuple[float | None, ...]
+from keras_convinit.lab.signals import Curve, signal_curves
 
 
 def initial_signals(
@@ -27,11 +24,8 @@ def initial_signals(
             the last counts.
 
     Returns:
-        Two numbers for each of them, in the order of the model, None where they are
-        not finite. The root mean square of its output, as a multiple of that of the
-        images: it is what a variance rule promises to preserve, while the norm of a
-        position grows with the number of channels too. And the norm of the error
-        signal there, as a multiple of that at the last of them.
+        The sizes at each of them, in the order of the model, as `signal_curves` has
+        them.
 
     Raises:
         ValueError: No layer has a name of that kind.
@@ -43,10 +37,7 @@ def initial_signals(
             "`watched` must be a prefix of the names of some layers. "
             f"Received: watched={watched!r}, for the model {model.name}"
         )
-    size = report.inputs[0] / math.sqrt(images.shape[-1])
-    forward = [row.forward_norm / math.sqrt(row.channels) for row in rows]
-    backward = [row.error_norm for row in rows]
-    return _ratios(forward, size), _ratios(backward, backward[-1])
+    return signal_curves(report, rows, images.shape[-1])
 
 
 def _watched(report: SignalReport, prefix: str) -> list[SignalRow]:
@@ -56,9 +47,3 @@ def _watched(report: SignalReport, prefix: str) -> list[SignalRow]:
         if name.startswith(prefix):
             last[name] = row
     return list(last.values())
-
-
-def _ratios(sizes: Sequence[float], unit: float) -> Curve:
-    ratios = [size / unit if unit else math.inf for size in sizes]
-    # Six digits: they go into a file for people, too.
-    return tuple(float(f"{r:.6g}") if math.isfinite(r) else None for r in ratios)

@@ -2,9 +2,10 @@
 
 import collections
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
@@ -13,30 +14,26 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from keras_convinit.lab.comparison.experiment import Task, TaskObserver
-from keras_convinit.lab.comparison.summary import WINDOW
-from keras_convinit.lab.comparison.training import Observer, steps
-from keras_convinit.lab.data import ImageDataset
+from keras_convinit.lab.over_seeds import WINDOW
+
+# Called after each step, with the accuracy of its batch.
+AfterStep = Callable[[float], None]
 
 
 @contextlib.contextmanager
 def shown_progress(
-    console: Console, tasks: Sequence[Task], datasets: dict[str, ImageDataset]
-) -> Iterator[TaskObserver]:
-    """Shows one bar for all steps of all tasks.
+    console: Console, runs: Sequence[tuple[str, int]]
+) -> Iterator[Callable[[], AfterStep]]:
+    """Shows one bar for all steps of all runs.
 
     Args:
         console: Where to show it.
-        tasks: What is going to be run.
-        datasets: Name of a story -> its images.
+        runs: What each is called, and how many steps it has, in their order.
 
     Yields:
-        What to call before each task; it gives what to call after each step.
+        What to call before each run; it gives what to call after each of its steps.
     """
-    lengths = [
-        steps(task.story.training, len(datasets[task.story.name].train_images))
-        for task in tasks
-    ]
+    lengths = [length for _, length in runs]
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
@@ -48,16 +45,17 @@ def shown_progress(
         bar = progress.add_task("", total=sum(lengths))
         started = 0
 
-        def observe(task: Task) -> Observer:
+        def begin() -> AfterStep:
             nonlocal started
-            # A run that diverged took fewer steps than it might have.
+            # A run that ended early took fewer steps than it might have.
             progress.update(bar, completed=sum(lengths[:started]))
+            name, _ = runs[started]
             started += 1
-            run = f"{started}/{len(tasks)} {task.contender.label}, seed {task.seed}"
+            run = f"{started}/{len(runs)} {escape(name)}"
             progress.update(bar, description=run)
             recent: collections.deque[float] = collections.deque(maxlen=WINDOW)
 
-            def after_step(loss: float, accuracy: float) -> None:
+            def after_step(accuracy: float) -> None:
                 recent.append(accuracy)
                 running = 100 * sum(recent) / len(recent)
                 description = f"{run}: {running:3.0f} % right"
@@ -65,5 +63,5 @@ def shown_progress(
 
             return after_step
 
-        yield observe
+        yield begin
         progress.update(bar, completed=sum(lengths))

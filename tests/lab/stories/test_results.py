@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from keras_convinit.lab.comparison.results import Results
 from keras_convinit.lab.errors import LabError
+from keras_convinit.lab.stories.results import Results
 
 
 def test_results_survive_a_file(results, make_run, tmp_path):

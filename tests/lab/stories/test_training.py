@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from keras_convinit.lab import models
-from keras_convinit.lab.comparison import training
-from keras_convinit.lab.comparison.training import _Batches
+from keras_convinit.lab.stories import training
+from keras_convinit.lab.stories.training import _Batches
 
 
 def with_training(story, **changes):

@@ -58,7 +58,7 @@ def test_divergence_ends_well(tmp_path):
     [
         (["arpit2019/figure2/mlp3/proposed"], 1, "The nearest: arpit2019/figure2/mlp2"),
         ([NAME, "--precision", "float8"], 2, "precision='float8'"),
-        ([NAME, "--scheme", "best"], 2, "Received: scheme='best'"),
+        ([NAME, "--scheme", "best"], 2, "initializer 'best'"),
         ([NAME, "--distribute", "multi_worker"], 2, "mirrored, data_parallel"),
         (["arpit2019/table2/resnet56/he"], 1, "--epochs N"),
     ],

@@ -7,7 +7,11 @@ In front of batch normalisation the size of a kernel does not change what a netw
 computes, only how far a step turns the kernel. So gamma, in Var(w) = 2 / (gamma
 fan_out), goes with the learning rate. Zhang et al. 2022 found theirs by trial, on
 CIFAR-10; `suggest_gamma`, which is ours, measures how much a first step would change
-each kernel, and aims at 1 % in the median.
+each kernel, and aims at 1 % in the median. Half a minute.
+
+On TensorFlow with seed 0: gamma 0.4 gives 76.8 % on the way through the first epoch,
+the suggested 0.807 gives 74.9 %. With 56 layers 0.379 is suggested. One epoch of
+digits from one seed does not tell which is better.
 """
 
 import argparse

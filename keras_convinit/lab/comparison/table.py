@@ -7,15 +7,6 @@ from rich.table import Table
 
 from keras_convinit.lab.comparison.ranking import Ranking, Row
 
-# What stands below it, wherever the table is shown.
-FOOTNOTE = (
-    "Means over seeds, lowest to highest in brackets. A run that diverges, to a loss "
-    "that is NaN or infinite, counts as accuracy 0. Steps are those until the training "
-    "accuracy, in the mean over {window} of them, was at {threshold}. Seconds are of "
-    "one run: initialisation, and training with validation. The learning rate of the "
-    "first table was chosen by the same validation images, which flatters all schemes."
-)
-
 
 def headings(threshold: float) -> tuple[str, ...]:
     """The columns, each a word or two on two lines."""
@@ -90,7 +81,7 @@ def _table(title: str, rows: list[tuple[str, ...]], threshold: float) -> Table:
     # No frame, and little between columns: so it fits into 80.
     table = Table(
         box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
+        padding=0,
         show_edge=False,
         title=f"\n{title}",
         title_justify="left",

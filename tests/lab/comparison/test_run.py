@@ -6,6 +6,7 @@ import keras_convinit
 from keras_convinit.lab import data
 from keras_convinit.lab.comparison.data_source import images_of
 from keras_convinit.lab.comparison.model import ModelSource, without_softmax
+from keras_convinit.lab.comparison.named_images import NamedImages
 from keras_convinit.lab.comparison.plan import Case
 from keras_convinit.lab.comparison.run import Runner
 from keras_convinit.lab.errors import LabError
@@ -29,10 +30,19 @@ def runner(make_plan):
     return make
 
 
-def comparable(run):
-    """All but the time that it took."""
-    epochs = [(epoch.loss, epoch.validation_loss) for epoch in run.record.epochs]
-    return run.accuracies, epochs, run.beginning.signal, run.beginning.error
+def assert_same(run, other):
+    """Equal in all but the time that they took."""
+    for one, same in (
+        (run.accuracies, other.accuracies),
+        (run.record.epochs[0].loss, other.record.epochs[0].loss),
+        (
+            run.record.epochs[-1].validation_loss,
+            other.record.epochs[-1].validation_loss,
+        ),
+        (run.beginning.signal, other.beginning.signal),
+        (run.beginning.error, other.beginning.error),
+    ):
+        np.testing.assert_allclose(one, same, rtol=1e-5)
 
 
 def test_a_run_depends_on_its_case_alone(runner):
@@ -43,12 +53,55 @@ def test_a_run_depends_on_its_case_alone(runner):
     third = runner()(Case("he_normal", 0.01, 3), silent)
     assert len(alone.accuracies) == 7
     assert alone.accuracy == alone.record.epochs[-1].validation_accuracy
-    for one, same in zip(comparable(alone), comparable(third), strict=True):
-        np.testing.assert_allclose(one, same, rtol=1e-5)
+    assert_same(alone, third)
+    # `other` began with what was kept, this one with its own.
+    fourth = runner()(Case("he_normal", 0.1, 3), silent)
+    assert_same(other, fourth)
     # The same weights to begin with, another training.
     assert other.beginning is alone.beginning
     assert other.record.epochs[0].loss != alone.record.epochs[0].loss
     assert again.beginning.signal != alone.beginning.signal
+
+
+class Shuffled(NamedImages):
+    """Images that somebody's own pipeline shuffles."""
+
+    def training(self, seed):
+        return super().training(seed)(0).unbatch().shuffle(64).batch(8)
+
+    def for_scheme(self, seed):
+        return self.training(seed)
+
+
+def test_shuffling_goes_by_the_seed(runner, make_plan):
+    make, alone = runner(), runner()
+    make.images, alone.images = Shuffled(make_plan()), Shuffled(make_plan())
+    make(Case("he_normal", 0.1, 0), silent)
+    # The pipeline for the scheme was made for the first of them alone.
+    second = make(Case("he_normal", 0.01, 0), silent)
+    assert_same(second, alone(Case("he_normal", 0.01, 0), silent))
+
+
+def test_dropout_goes_by_the_seed(make_plan):
+    def source():
+        return keras.Sequential(
+            [
+                keras.Input((8, 8, 1)),
+                keras.layers.Flatten(),
+                keras.layers.Dropout(0.5),
+                keras.layers.Dense(10),
+            ]
+        )
+
+    plan = make_plan()
+    make = Runner(plan, source, images_of(plan))
+    case = Case("he_normal", 0.1, 0)
+    first = make(case, silent)
+    # It draws a seed from what `set_random_seed` sets.
+    keras.layers.Dropout(0.5)
+    assert_same(first, Runner(plan, source, images_of(plan))(case, silent))
+    other = make(Case("he_normal", 0.1, 1), silent)
+    assert other.record.epochs[0].loss != first.record.epochs[0].loss
 
 
 def test_what_is_before_the_first_step(runner):

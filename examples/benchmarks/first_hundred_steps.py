@@ -65,18 +65,17 @@ def run(network, scheme, seed, images, options):
     batches = data.batches(
         images, "train", batch_size=options.batch, epochs=20, **settings
     )
-    losses = [
-        float(model.train_on_batch(x, y))
-        for _, (x, y) in zip(range(options.steps), batches, strict=False)
-    ]
-    # `train_on_batch` gives the mean so far.
-    each = np.diff(np.arange(1, len(losses) + 1) * losses, prepend=0.0)
+    losses = []
+    for _, (x, y) in zip(range(options.steps), batches, strict=False):
+        # What comes back is that of this batch alone.
+        model.reset_metrics()
+        losses.append(float(model.train_on_batch(x, y)))
     return {
         "network": network,
         "scheme": scheme,
         "seed": seed,
-        "loss": float(np.mean(each[-10:])),
-        "losses": [round(float(x), 5) for x in each],
+        "loss": float(np.mean(losses[-10:])),
+        "losses": [round(loss, 5) for loss in losses],
         "seconds_of_initialisation": round(searched, 1),
     }
 

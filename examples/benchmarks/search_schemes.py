@@ -22,14 +22,14 @@ from keras_convinit.graph import read
 from keras_convinit.lab import models
 from keras_convinit.schemes import GradInit, MetaInit
 from keras_convinit.schemes._inference import program_of
-from keras_convinit.schemes._scheme import Seeds, Task
 from keras_convinit.schemes._search import Problem
+from keras_convinit.schemes._stream import Stream
 
 
 def search_of(scheme, model, data, loss):
     """The search of a scheme, ready for its first step."""
     problem = Problem(model, read(model), program_of(model, None), loss)
-    return scheme.search(problem, Task(model, data, loss, Seeds(0), "keep", False))
+    return scheme.search(problem, Stream(data, type(scheme).__name__), 0)
 
 
 def main(arguments=None):

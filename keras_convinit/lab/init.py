@@ -14,6 +14,7 @@ from keras_convinit import InitializationReport, initialize
 from keras_convinit.lab import data
 from keras_convinit.lab.compatibility import check_classes, check_images
 from keras_convinit.lab.errors import LabError
+from keras_convinit.lab.files import folder_for, write_text
 from keras_convinit.lab.model_source import model_from
 from keras_convinit.lab.scheme_source import scheme_from
 
@@ -104,13 +105,10 @@ def _write(
 ) -> None:
     """Writes both files; at no moment is there half of one."""
     unfinished = output.with_name(f"{output.stem}.unfinished.keras")
+    folder_for(output.parent)
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
         model.save(unfinished)
         os.replace(unfinished, output)
-        unfinished = beside.with_name(f"{beside.name}.unfinished")
-        unfinished.write_text(json.dumps(report.to_dict(), indent=1) + "\n")
-        os.replace(unfinished, beside)
     except OSError as error:
         with contextlib.suppress(OSError):
             unfinished.unlink()
@@ -118,3 +116,4 @@ def _write(
             "`output` must be a file that can be written. "
             f"Received: output={str(output)!r} ({error.strerror or error})"
         ) from error
+    write_text(beside, json.dumps(report.to_dict(), indent=1) + "\n")

@@ -17,9 +17,7 @@ def scheme_from(text: str, defaults: Mapping[str, Any] = QUIET) -> AbstractSchem
     """The scheme that a line of text stands for.
 
     Args:
-        text: The name of a scheme or of a Keras initializer, with arguments by name
-            behind a colon: `"gradinit:iterations=100"`, `"he_normal"`,
-            `"orthogonal:gain=2"`.
+        text: As of `scheme_call`.
         defaults: Arguments for schemes that take them.
 
     Returns:
@@ -32,30 +30,56 @@ def scheme_from(text: str, defaults: Mapping[str, Any] = QUIET) -> AbstractSchem
         >>> scheme_from("lsuv:tolerance=0.1").tolerance
         0.1
     """
+    scheme, arguments = scheme_call(text)
+    if isinstance(scheme, dict) or scheme not in SCHEMES:
+        return KerasInitializer(keras.initializers.get(scheme))
+    parameters = inspect.signature(SCHEMES[scheme]).parameters
+    given = {key: value for key, value in defaults.items() if key in parameters}
+    return SCHEMES[scheme](**given | arguments)
+
+
+def scheme_call(text: str) -> tuple[Any, dict[str, Any]]:
+    """What `keras_convinit.initialize` has to be given for a line of text.
+
+    Args:
+        text: The name of a scheme or of a Keras initializer, with arguments by name
+            behind a colon: `"gradinit:iterations=100"`, `"he_normal"`,
+            `"orthogonal:gain=2"`.
+
+    Returns:
+        The name of a scheme and its arguments, or an initializer by name or as data,
+        and none.
+
+    Raises:
+        ValueError: There is no such scheme or initializer, or it takes no such
+            arguments.
+
+    Example:
+        >>> scheme_call("gradinit:iterations=100")
+        ('gradinit', {'iterations': 100})
+    """
     name = text.partition(":")[0].strip() if isinstance(text, str) else text
-    if name not in SCHEMES and _initializer(name) is not None:
-        _, values, named = parsed_call(text, [name], "initializer")
+    if name in SCHEMES:
+        _, values, named = parsed_call(text, SCHEMES, "scheme")
         _check_named(text, values)
-        config = dict(named)
-        return KerasInitializer(_initializer(name, config, text))
-    if name not in SCHEMES:
+        parameters = inspect.signature(SCHEMES[name]).parameters
+        for key, _ in named:
+            if key not in parameters:
+                raise ValueError(
+                    f"{name} has no argument {key!r}{like(key, parameters)}; it takes "
+                    f"{', '.join(parameters) or 'none'}. Received: {text!r}"
+                )
+        return name, dict(named)
+    if _initializer(name) is None:
         raise ValueError(
             f"There is no scheme or Keras initializer {name!r}"
             f"{like(str(name), (*SCHEMES, *_initializers()))}; schemes are "
             f"{', '.join(SCHEMES)}. Received: {text!r}"
         )
-    _, values, named = parsed_call(text, SCHEMES, "scheme")
+    _, values, named = parsed_call(text, [name], "initializer")
     _check_named(text, values)
-    parameters = inspect.signature(SCHEMES[name]).parameters
-    given = {key: value for key, value in defaults.items() if key in parameters}
-    for key, value in named:
-        if key not in parameters:
-            raise ValueError(
-                f"{name} has no argument {key!r}{like(key, parameters)}; it takes "
-                f"{', '.join(parameters) or 'none'}. Received: {text!r}"
-            )
-        given[key] = value
-    return SCHEMES[name](**given)
+    _initializer(name, dict(named), text)
+    return {"class_name": name, "config": dict(named)} if named else name, {}
 
 
 def _check_named(text: str, values: list[Any]) -> None:

@@ -16,6 +16,7 @@ from keras_convinit.schemes._inference import program_of
 from keras_convinit.schemes._rules import notes_of, reason_to_keep
 from keras_convinit.schemes._scales import Scales
 from keras_convinit.schemes._scheme import AbstractScheme, Task
+from keras_convinit.schemes._stream import Stream
 from keras_convinit.schemes.report import InitializationReport, LeftAlone, Row
 
 
@@ -80,19 +81,22 @@ class AbstractScaling(AbstractScheme):
     # What progress shows: the names of what an iteration finds.
     shown: tuple[str, ...] = ()
 
-    @abc.abstractmethod
-    def inputs(self, task: Task) -> tuple[Any, Any] | None:
-        """Some samples and labels to check; None if there are none."""
+    def stream(self, task: Task) -> Stream | None:
+        """The samples; None for a scheme that does without."""
+        return Stream(task.data, type(self).__name__)
 
     @abc.abstractmethod
-    def search(self, problem: Problem, task: Task) -> AbstractSearch:
+    def search(
+        self, problem: Problem, stream: Stream | None, seed: int
+    ) -> AbstractSearch:
         """The search, from what the model is now."""
 
     def apply(self, task: Task) -> InitializationReport:
         """Starts, searches, and multiplies the variables; all of it or nothing."""
         model, name = task.model, type(self).__name__
         loss = check_loss(model, task.loss)
-        samples = self.inputs(task)
+        stream = self.stream(task)
+        samples = None if stream is None else stream.peek()
         inputs = None if samples is None else samples[0]
         # What is not for the scheme is refused before anything is changed.
         graph = read(model, inputs)
@@ -113,7 +117,11 @@ class AbstractScaling(AbstractScheme):
                 # What the search finds depends on it, dry run or not.
                 started = self.start.apply(dataclasses.replace(task, dry_run=False))
             program = program_of(model, inputs)
-            search = self.search(Problem(model, graph, program, loss), task)
+            seed = task.seeds.next()
+            if stream is not None:
+                stream.begin(seed)
+            problem = Problem(model, graph, program, loss)
+            search = self.search(problem, stream, seed)
             history, notes = self._run(search)
             search.scales.assign(search.at)
             rows = tuple(_rows(search, graph, name))

@@ -19,27 +19,33 @@ class Stream:
 
     Args:
         data: A pair of inputs and labels as arrays, or a data set of batches of such.
-        seed: Of the shuffling.
         scheme: What the scheme is called.
 
     Raises:
         ValueError: It is nothing of the kind, or has not two samples at least.
     """
 
-    def __init__(self, data: Any, seed: int, scheme: str) -> None:
+    def __init__(self, data: Any, scheme: str) -> None:
         self._scheme = scheme
-        is_set = isinstance(data, keras.utils.PyDataset) or (
+        self._generator = np.random.default_rng()
+        self._is_set = isinstance(data, keras.utils.PyDataset) or (
             not isinstance(data, tuple | list | dict | np.ndarray)
             and not keras.ops.is_tensor(data)
             and hasattr(data, "__iter__")
         )
-        if is_set:
+        if self._is_set:
             self._parts = self._of_set(data)
         else:
-            self._parts = self._of_arrays(data, np.random.default_rng(seed))
+            self._parts = self._of_arrays(data)
         self._rest: Pair = next(self._parts)
-        if is_set and _sample.size_of(self._rest) < 2:
+        if self._is_set and _sample.size_of(self._rest) < 2:
             self._rest = joined([self._rest, next(self._parts)])
+
+    def begin(self, seed: int) -> None:
+        """Shuffles arrays by that seed, the samples that are next among them."""
+        self._generator = np.random.default_rng(seed)
+        if not self._is_set:
+            self._rest = self._shuffled(self._rest)
 
     def peek(self) -> Pair:
         """Samples that are next: all of arrays, the first batch of a data set."""
@@ -68,7 +74,10 @@ class Stream:
                 )
         return batch
 
-    def _of_arrays(self, data: Any, generator: np.random.Generator) -> Iterator[Pair]:
+    def _shuffled(self, pair: Pair) -> Pair:
+        return _cut(pair, self._generator.permutation(_sample.size_of(pair)))
+
+    def _of_arrays(self, data: Any) -> Iterator[Pair]:
         x, y = self._pair(data)
         count = _sample.size_of(x)
         if count < 2:
@@ -76,9 +85,9 @@ class Stream:
                 f"`data` must have two samples at least for the scheme {self._scheme}. "
                 f"Received: data of shape {_sample.shapes((x, y))}"
             )
+        yield x, y
         while True:
-            order = generator.permutation(count)
-            yield _cut((x, y), order)
+            yield self._shuffled((x, y))
 
     def _of_set(self, data: Any) -> Iterator[Pair]:
         seen = 0

@@ -13,7 +13,7 @@ from keras_convinit.schemes._batch import as_the_model_takes
 from keras_convinit.schemes._inference import forward_of
 from keras_convinit.schemes._named import named, resolved
 from keras_convinit.schemes._scales import Scales
-from keras_convinit.schemes._scheme import AbstractScheme, Task
+from keras_convinit.schemes._scheme import AbstractScheme
 from keras_convinit.schemes._search import (
     AbstractScaling,
     AbstractSearch,
@@ -124,17 +124,16 @@ class GradInit(AbstractScaling):
         self.start: AbstractScheme | None = None if start is None else resolved(start)
         self.verbose = bool(verbose)
 
-    def inputs(self, task: Task) -> tuple[Any, Any]:
-        """The first samples."""
-        return Stream(task.data, 0, "GradInit").peek()
-
-    def search(self, problem: Problem, task: Task) -> AbstractSearch:
+    def search(
+        self, problem: Problem, stream: Stream | None, seed: int
+    ) -> AbstractSearch:
         """The search, over all variables that are not zero everywhere."""
+        del seed
+        assert stream is not None
         scales = Scales(
             problem.model,
             lambda v, _: bool(np.any(keras.ops.convert_to_numpy(v))),
         )
-        stream = Stream(task.data, task.seeds.next(), "GradInit")
         return _Search(self, scales, problem, stream)
 
 

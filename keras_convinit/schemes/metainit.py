@@ -94,20 +94,17 @@ class MetaInit(AbstractScaling):
         self.start: AbstractScheme | None = None if start is None else resolved(start)
         self.verbose = bool(verbose)
 
-    def inputs(self, task: Task) -> tuple[Any, Any] | None:
-        """The first samples, None for noise."""
-        return None if task.data is None else Stream(task.data, 0, "MetaInit").peek()
+    def stream(self, task: Task) -> Stream | None:
+        """The samples; None for noise."""
+        return None if task.data is None else super().stream(task)
 
-    def search(self, problem: Problem, task: Task) -> AbstractSearch:
+    def search(
+        self, problem: Problem, stream: Stream | None, seed: int
+    ) -> AbstractSearch:
         """The search, over the norms of kernels."""
         chosen = _chosen(problem.graph)
         scales = Scales(problem.model, lambda v, rank: chosen.get(id(v), rank > 1))
-        seed = task.seeds.next()
-        source: Stream | Noise
-        if task.data is None:
-            source = Noise(problem.model, problem.program, problem.loss, seed)
-        else:
-            source = Stream(task.data, seed, "MetaInit")
+        source = stream or Noise(problem.model, problem.program, problem.loss, seed)
         return _Search(self, scales, problem, source)
 
 

@@ -1,13 +1,33 @@
 """The pages to read run, in small."""
 
+import ast
 import importlib
+import os
+import subprocess
 import sys
 
+import keras
+import numpy as np
+import pytest
 
-def test_signal_report(root, tmp_path, monkeypatch, capsys):
+BACKEND = keras.backend.backend()
+
+
+@pytest.fixture
+def page(root, monkeypatch):
+    """Imports a page by name, with the policy of Keras as it was afterwards."""
     monkeypatch.syspath_prepend(str(root / "examples"))
-    page = importlib.import_module("signal_report")
-    before, after = page.main(
+    # Processes that a page starts find what this one finds.
+    monkeypatch.setenv("PYTHONPATH", str(root))
+    policy = keras.config.dtype_policy()
+    yield importlib.import_module
+    keras.config.set_dtype_policy(policy)
+
+
+def test_signal_report(page, tmp_path, monkeypatch, capsys):
+    # A page and a benchmark have this name.
+    monkeypatch.delitem(sys.modules, "signal_report", raising=False)
+    before, after = page("signal_report").main(
         ["--depth", "12", "--width", "16", "--output", str(tmp_path)]
     )
     assert "vanishing from conv_" in before.verdict
@@ -17,12 +37,148 @@ def test_signal_report(root, tmp_path, monkeypatch, capsys):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_augmentation(root, tmp_path, monkeypatch, capsys):
-    monkeypatch.syspath_prepend(str(root / "examples"))
+def test_augmentation(page, tmp_path, monkeypatch, capsys):
     # A page and a benchmark have this name.
     monkeypatch.delitem(sys.modules, "augmentation", raising=False)
-    page = importlib.import_module("augmentation")
-    page.main(["--columns", "3", "--output", str(tmp_path)])
+    page("augmentation").main(["--columns", "3", "--output", str(tmp_path)])
     path = tmp_path / "augmentation.png"
     assert f"Figure: {path}" in capsys.readouterr().out
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+SMALL = ["--limit", "64", "--epochs", "2"]
+
+
+@pytest.mark.parametrize(
+    "on_a_gpu", [[], ["--precision", "mixed_bfloat16", "--xla"]], ids=["cpu", "gpu"]
+)
+def test_string_initializer(page, tmp_path, capsys, on_a_gpu):
+    if on_a_gpu and BACKEND == "torch":
+        on_a_gpu.remove("--xla")
+    small = [*SMALL, "--layers", "3", "--width", "2", "--output", str(tmp_path)]
+    page("string_initializer").main([*small, *on_a_gpu])
+    model = keras.models.load_model(tmp_path / "string_initializer.keras")
+    kinds = {type(layer.kernel_initializer).__name__ for layer in model.layers[:3]}
+    assert kinds == {"ZhangBackward"}
+    dtypes = {layer.compute_dtype for layer in model.layers[:3]}
+    assert dtypes == ({"bfloat16"} if on_a_gpu else {"float32"})
+    assert model.layers[-1].compute_dtype == "float32"
+    assert model.jit_compile == ("--xla" in on_a_gpu or BACKEND == "jax")
+    assert "loaded: the same predictions" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("normalization", ["weight", "batch"])
+def test_weight_norm_wrn(page, capsys, normalization):
+    small = [*SMALL, "--depth", "10", "--batch", "32"]
+    page("weight_norm_wrn").main([*small, "--normalization", normalization])
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert f"wide_resnet of 10 layers, {normalization} normalisation: " in line
+
+
+def test_batch_norm_gamma(page, capsys):
+    suggestion, accuracies = page("batch_norm_gamma").main(
+        ["--limit", "64", "--depth", "8"]
+    )
+    printed = capsys.readouterr().out
+    assert str(suggestion) in printed
+    # Seven kernels in front of a normalisation, drawn with the paper's gamma.
+    drawn = [row.gamma for row in suggestion.rows]
+    assert np.median(drawn) == pytest.approx(0.4, rel=0.1)
+    assert len(drawn) == 7
+    assert "gamma 0.4, the paper's: after one epoch" in printed
+    assert f"gamma {suggestion.gamma:.3g}, suggested: after one epoch" in printed
+    assert list(accuracies) == ["the paper's", "suggested"]
+
+
+def test_schemes_with_data(page, monkeypatch, capsys):
+    module = page("schemes_with_data")
+
+    def small(input_shape, **_):
+        """Stands in for a network of `keras.applications`."""
+        inputs = x = keras.Input(input_shape)
+        for number in range(12):
+            x = keras.layers.Conv2D(
+                4, 3, padding="same", activation="relu", name=f"conv_{number}"
+            )(x)
+        return keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(x))
+
+    monkeypatch.setattr(keras.applications, "Small", small, raising=False)
+    reports = module.main(
+        ["--network", "Small", "--size", "8", "--batch", "8", "--iterations", "2"]
+    )
+    assert list(reports) == ["LSUV", "GradInit", "MetaInit", "DataDependent"]
+    printed = capsys.readouterr().out
+    assert "Keras' default: vanishing from conv_" in printed
+    for name in ("LSUV", "DataDependent"):
+        done, _ = reports[name]
+        stds = [row.output_std_after for row in done.rows if row.tries is not None]
+        assert len(stds) >= 12
+        np.testing.assert_allclose(stds, 1, rtol=0.02)
+    for name, measured in (("GradInit", "gradient_norm"), ("MetaInit", "quotient")):
+        done, signal = reports[name]
+        assert len(done.history[measured]) == 2
+        assert signal.loss > 0
+        assert f"{measured}: {done.history[measured][0]:.4g} at first" in printed
+
+
+def test_saving(page):
+    small = ["--width", "2", "--blocks", "1", "--epochs", "1"]
+    differences = page("saving").main(small)
+    steps = ["loaded", "folded"]
+    if BACKEND == "tensorflow":
+        steps += ["SavedModel", "ONNX"]
+    assert list(differences) == steps
+    assert max(differences.values()) < 1e-3
+
+
+def test_a_process_that_does_not_know_us_cannot(page):
+    code = f"{page('saving').KNOWS_NOT}\nimport keras_convinit"
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True
+    )
+    assert process.returncode == 1
+    assert "import of keras_convinit halted" in process.stderr
+
+
+def test_training_loop(page):
+    small = ["--width", "8", "--blocks", "3", "--epochs", "3"]
+    losses, accuracy = page("training_loop").main(small)
+    assert len(losses) == 3 * (1437 // 32)
+    # Ten classes: a chance of a tenth. What has been learnt is in the model.
+    assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:10])
+    assert accuracy > 0.6
+
+
+def test_jax_data_parallel(root):
+    small = ["--depth", "3", "--width", "8", "--epochs", "2"]
+    script = root / "examples" / "jax_data_parallel.py"
+    process = subprocess.run(
+        [sys.executable, script, *small],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "KERAS_BACKEND": BACKEND, "PYTHONPATH": str(root)},
+    )
+    assert process.returncode == 0, process.stderr
+    lines = process.stdout.splitlines()
+    if BACKEND != "jax":
+        assert lines == ["`keras.distribution` runs on JAX: set KERAS_BACKEND=jax"]
+        return
+    one, two = ([float(loss) for loss in line.split()[2:]] for line in lines[-2:])
+    assert len(one) == len(two) == 2
+    assert one == pytest.approx(two, rel=1e-3)
+
+
+HELPERS = {"paired.py", "norm_panels.py"}
+
+
+def test_the_index_names_every_page(root):
+    folder = root / "examples"
+    index = (folder / "README.md").read_text()
+    pages = [path for path in folder.rglob("*.py") if path.name not in HELPERS]
+    assert len(pages) > 15
+    for path in pages:
+        assert f"]({path.relative_to(folder)})" in index, path
+        docstring = ast.get_docstring(ast.parse(path.read_text()))
+        command = f"python examples/{path.relative_to(folder)}"
+        assert command in docstring, path
+        assert command in index, path

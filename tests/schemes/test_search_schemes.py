@@ -98,6 +98,16 @@ def test_forms_of_data(values):
     equal(ends[0], ends[1])
 
 
+def test_samples_that_come_once_are_not_lost(values):
+    ends = []
+    for form in (Batches(), (Batches()[index] for index in range(4))):
+        model = network()
+        short = {**SHORT["gradinit"], "iterations": 1, "batch_size": 12}
+        initialize(model, "gradinit", data=form, loss=LOSS, seed=0, **short)
+        ends.append(values(model))
+    equal(ends[0], ends[1])
+
+
 def without_labels():
     return data()[0]
 

@@ -30,7 +30,7 @@ def train(
         typer.Option(help="Training images, and held-out images, at most."),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="In place of the recipe's, like all that follow.")
+        int | None, typer.Option(help="In place of the recipe's, like the next four.")
     ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Images of a step, over all devices.")

@@ -158,7 +158,11 @@ def theirs(
         batch_size=network.batch_size,
         initialization=initialization,
         seeds=None,
-        assumed=("that the row is that of Zhu et al. with batch normalisation",),
+        assumed=(
+            "that the row is that of Zhu et al. with batch normalisation",
+            "that the classifier is drawn by the rule of all kernels, unlike in the "
+            "code of Zhu et al.",
+        ),
     )
     if dataset == "cifar100":
         open_question = "the training of this row: that of Zhu et al. for CIFAR-10"

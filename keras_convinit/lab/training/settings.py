@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from keras_convinit.lab.call_text import parsed_call
 from keras_convinit.lab.checks import one_of, whole
 from keras_convinit.lab.data import DATASETS
 from keras_convinit.lab.differences import changed
 from keras_convinit.lab.errors import LabError
 from keras_convinit.lab.files import write_text
 from keras_convinit.lab.recipes import Initialization, Recipe
+from keras_convinit.lab.scheme_source import scheme_call
 from keras_convinit.lab.training.distribution import STRATEGIES
 from keras_convinit.lab.training.precision import PRECISIONS
-from keras_convinit.schemes._named import SCHEMES, resolved
+from keras_convinit.schemes._named import resolved
 
 SETTINGS = "settings.json"
 
@@ -117,17 +117,11 @@ class Settings:
 
 
 def _initialization(scheme: Any) -> Initialization:
-    arguments: dict[str, Any] = {}
-    if isinstance(scheme, str) and ":" in scheme:
-        text = scheme
-        scheme, values, named = parsed_call(text, SCHEMES, "scheme")
-        if values:
-            raise ValueError(
-                "The arguments of a scheme must have names, as in "
-                f"zhang_backward:gamma=0.4. Received: {text!r}"
-            )
-        arguments = dict(named)
-    # To be told of what is misspelt before anything is loaded.
+    if isinstance(scheme, str):
+        scheme, arguments = scheme_call(scheme)
+    else:
+        arguments = {}
+    # To be told of what is refused before anything is loaded.
     resolved(scheme, **arguments)
     return Initialization(scheme, arguments)
 

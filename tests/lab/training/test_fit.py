@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_convinit.lab.errors import LabError
 from keras_convinit.lab.recipes import Optimizer, Schedule, WarmUp
 from keras_convinit.lab.training import Record, checkpoint, fit_recorded
+from keras_convinit.lab.training.divergence import Divergence
 from keras_convinit.lab.training.evaluation import (
     compile_for_recording,
     evaluated,
@@ -136,20 +137,20 @@ def test_shares_of_batches_are_whole_together(pairs):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_nan_and_inf_end_a_training(fresh, epochs_from, pairs, tmp_path, value):
-    # In the second epoch, so that the first one is kept. In the labels: on a CPU, XLA
-    # makes 0 of what ReLU is given.
+def test_nan_and_inf_end_a_training(fresh, epochs_from, tmp_path, value):
+    # In the last step of the second epoch: the first one is kept, and an infinite loss
+    # has no time to become NaN. In the labels: on a CPU, XLA makes 0 of a NaN that ReLU
+    # is given.
     def poisoned(first):
         batches = epochs_from(first)
-        factors = np.ones(18 - 6 * first, "float32")
-        factors[8 - 6 * first] = value
-        scale = tf.data.Dataset.from_tensor_slices(factors)
-        return tf.data.Dataset.zip((batches, scale)).map(
-            lambda pair, factor: (pair[0], pair[1] * factor)
+        added = np.zeros(18 - 6 * first, "float32")
+        added[11 - 6 * first] = value
+        added = tf.data.Dataset.from_tensor_slices(added)
+        return tf.data.Dataset.zip((batches, added)).map(
+            lambda pair, more: (pair[0], pair[1] + more)
         )
 
-    validation = tf.data.Dataset.from_tensor_slices(pairs).batch(8)
-    record = fit_recorded(fresh(), poisoned, validation, **HOW, folder=tmp_path)
+    record = fit_recorded(fresh(), poisoned, None, **HOW, folder=tmp_path)
     assert record.diverged
     assert [epoch.number for epoch in record.epochs] == [1, 2]
     assert record.epochs[0].loss is not None
@@ -173,6 +174,25 @@ def test_weights_that_the_last_step_breaks_are_a_divergence(fresh, epochs_from, 
     assert record.diverged
     assert len(record.epochs) == 1
     assert record.epochs[0].validation_loss is None
+
+
+def test_a_look_at_the_loss_leaves_the_training_alone():
+    class Trained:
+        synced = 0
+        stop_training = False
+
+        # What Keras calls on JAX, when a callback asks for its model.
+        def jax_state_sync(self):
+            self.synced += 1
+
+    divergence, trained = Divergence(), Trained()
+    divergence.set_model(trained)
+    divergence.on_train_batch_end(0, {"loss": 2.0})
+    assert not trained.stop_training
+    divergence.on_train_batch_end(1, {"loss": float("nan")})
+    assert trained.stop_training
+    assert divergence.found
+    assert not trained.synced
 
 
 def saved(fresh, epochs_from, folder):

@@ -176,11 +176,9 @@ def _reports(plan: Plan, runs: Sequence[Run]) -> Iterable[str]:
             continue
         # Another seed draws other numbers by the same rules.
         first = min(own, key=lambda run: run.case.seed)
-        verdicts = {
-            run.case.seed: run.beginning.verdict for run in own if run.beginning.verdict
-        }
-        text = first.beginning.refusal or first.beginning.report
-        said = "; ".join(dict.fromkeys(verdicts.values())) or "refused the model"
+        begun = first.beginning
+        said = begun.verdict if begun.refusal is None else "refused the model"
+        text = begun.report if begun.refusal is None else begun.refusal
         yield (
             f"<details><summary><b>{_text(scheme)}</b>: {_text(said)}</summary>"
             f"<pre>{_text(text)}</pre></details>"

@@ -29,7 +29,7 @@ def cells(row: Row, place: int | None = None) -> tuple[str, ...]:
         row: The row.
         place: Of its scheme, from 1; None for none.
     """
-    first = "" if place is None else str(place)
+    first = "" if place is None or row.accuracy is None else str(place)
     name = first, row.scheme, f"{row.learning_rate:g}"
     if row.accuracy is None:
         return (*name, "no run yet", "", "", "", "")

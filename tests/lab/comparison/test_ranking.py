@@ -109,7 +109,7 @@ def test_table(plan, runs):
     assert "auto 0.1 50.0 (0.0 to 100.0) 20 (1 of 2) 1 of 2 0.2 2.0" in lines
     assert "3 zeros 0.1 0.0 (0.0 to 0.0) never 0 of 2 0.2 2.0" in lines
     assert "fixup refused" in lines
-    assert "5 lsuv 0.1 no run yet" in lines
+    assert "lsuv 0.1 no run yet" in lines
     assert "fixup refused: no [branches]" in text
     # What was refused at one learning rate was at the other.
     assert text.count("refused") == 2

@@ -6,7 +6,7 @@ A model with all that is ours: string initializer, weight normalisation, scaled
 residuals. A process that loads its file imports keras_convinit; one that loads what
 `fold` makes of it does not, and here could not. Exported it needs no Keras either.
 Half a minute. On TensorFlow, with seed 0, the predictions are equal to the last bit at
-each step but ONNX, where they differ by 4e-6 at most.
+each step but ONNX, where they differ by 5e-6 at most.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import keras
 import numpy as np
 
 import keras_convinit
+from keras_convinit.initializers import WeightNormGain
 from keras_convinit.lab import data
 from keras_convinit.layers import ScaledResidual, WeightNormConv2D
 
@@ -40,7 +41,9 @@ def network(input_shape, width, blocks):
     for _ in range(blocks):
         branch = [
             WeightNormConv2D(width, 3, padding="same", activation="relu"),
-            WeightNormConv2D(width, 3, padding="same"),
+            WeightNormConv2D(
+                width, 3, padding="same", gain_initializer=WeightNormGain(gamma=1.0)
+            ),
         ]
         x = ScaledResidual(branch, num_blocks=blocks)(x)
     x = keras.layers.GlobalAveragePooling2D()(x)
@@ -59,29 +62,14 @@ def predicted_elsewhere(first_line, model_file, images, folder):
 def compared(step, found, expected):
     """Says that a step has changed nothing, or fails."""
     difference = float(np.abs(np.asarray(found) - expected).max())
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(found, expected, 1e-3, 1e-3, equal_nan=False)
     print(f"{step}: predictions differ by {difference:.1e} at most")
     return difference
 
 
-def main(arguments=None):
-    """Trains a little, and takes the model from place to place."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--width", type=int, default=16)
-    parser.add_argument("--blocks", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=3)
-    options = parser.parse_args(arguments)
-
-    keras.utils.set_random_seed(0)
-    digits = data.load("digits")
-    x, images = map(digits.standardized, (digits.train_images, digits.test_images))
-    model = network(x.shape[1:], options.width, options.blocks)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.SGD(0.05, 0.9), loss)
-    model.fit(x, digits.train_labels, epochs=options.epochs, verbose=2)
+def taken_around(model, images, folder):
+    """Saves, loads, folds and exports the model, and compares what it predicts."""
     expected = model.predict(images, verbose=0)
-    folder = pathlib.Path(tempfile.mkdtemp())
-
     file = folder / "model.keras"
     model.save(file)
     found = predicted_elsewhere(KNOWS, file, images, folder)
@@ -107,6 +95,25 @@ def main(arguments=None):
             (found,) = session.run(None, {session.get_inputs()[0].name: images})
             differences["ONNX"] = compared("ONNX", found, expected)
     return differences
+
+
+def main(arguments=None):
+    """Trains a little, and takes the model from place to place."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--width", type=int, default=16)
+    parser.add_argument("--blocks", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=3)
+    options = parser.parse_args(arguments)
+
+    keras.utils.set_random_seed(0)
+    digits = data.load("digits")
+    x, images = map(digits.standardized, (digits.train_images, digits.test_images))
+    model = network(x.shape[1:], options.width, options.blocks)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.01, momentum=0.9), loss)
+    model.fit(x, digits.train_labels, epochs=options.epochs, verbose=2)
+    with tempfile.TemporaryDirectory() as folder:
+        return taken_around(model, images, pathlib.Path(folder))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,13 @@ VGG16 without its weights and without normalisation cannot learn from Keras' def
 initializer; the signal report says why. Then it is initialised by LSUV, GradInit and
 MetaInit, and, with weight-normalised convolutions in place of its own, by Salimans and
 Kingma's data-dependent scheme. Prints what each did, and the signal after it.
+
+One minute with TensorFlow or PyTorch; JAX took more than ten on a busy machine without
+an accelerator. With seed 0 on TensorFlow the signal of Keras' default vanishes, and so
+does the error's. It is steady after LSUV, GradInit and MetaInit; after the last scheme
+the error grows tenfold, up to `block1_conv2`. The two that search take 5 iterations
+here, in which the norm of the gradient falls from 17 to 12 and MetaInit's quotient from
+577 to 143; their authors take hundreds.
 """
 
 import argparse

@@ -6,10 +6,10 @@
         --precision mixed_bfloat16 --xla
 
 Trains on augmented images, saves the model, loads it again and compares predictions;
-less than a minute. Held-out digits that are right after 30 epochs, with seed 0:
+half a minute. Held-out digits that are right after 30 epochs, with seed 0:
 
-                      TensorFlow     JAX
-    zhang_backward        97.8 %  97.5 %
+                      TensorFlow     JAX  PyTorch
+    zhang_backward        97.8 %  97.5 %   98.3 %
     he_normal             98.3 %  98.9 %
     glorot_uniform        10.3 %  10.3 %
 
@@ -101,7 +101,7 @@ def main(arguments=None):
     model.save(path)
     loaded = keras.models.load_model(path)
     expected, found = (each.predict(test, verbose=0) for each in (model, loaded))
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(found, expected, 1e-4, 1e-4, equal_nan=False)
     print(f"{path}, loaded: the same predictions")
     return accuracy
 

@@ -7,8 +7,9 @@
 The gains and the factors of the residual branches are those of Arpit et al. 2019; the
 learning rate warms up linearly and then follows a cosine; weight decay is coupled, as
 in the papers. Half a minute on two cores. Held-out digits that are right after 15
-epochs, with seed 0: 97.8 % on TensorFlow, where batch normalisation has 99.4 %, and
-93.3 % on JAX.
+epochs, with seed 0: 98.1 % on TensorFlow, 98.3 % on JAX, 98.6 % on PyTorch, and 98.9 %
+with batch normalisation, on TensorFlow. It bears a learning rate of 0.1 less well: with
+weight normalisation one of three runs ended in numbers that are not finite.
 """
 
 import argparse
@@ -30,6 +31,7 @@ def main(arguments=None):
     )
     parser.add_argument("--depth", type=int, default=40, help="6n + 4")
     parser.add_argument("--k", type=int, default=1, help="how many times as wide")
+    parser.add_argument("--learning-rate", type=float, default=0.03)
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--batch", type=int, default=64)
     options = parser.parse_args(arguments)
@@ -53,7 +55,7 @@ def main(arguments=None):
     )
     rate = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0,
-        warmup_target=0.1,
+        warmup_target=options.learning_rate,
         warmup_steps=steps,  # One epoch.
         decay_steps=(options.epochs - 1) * steps,
     )

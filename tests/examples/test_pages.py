@@ -145,7 +145,13 @@ def test_saving(page):
     if BACKEND == "tensorflow":
         steps += ["SavedModel", "ONNX"]
     assert list(differences) == steps
-    assert max(differences.values()) < 1e-3
+    assert all(difference < 1e-3 for difference in differences.values())
+
+
+def test_numbers_that_are_none_do_not_pass_for_equal(page):
+    outputs = np.array([np.nan], "float32")
+    with pytest.raises(AssertionError):
+        page("saving").compared("A step", outputs, outputs)
 
 
 def test_a_process_that_does_not_know_us_cannot(page):

@@ -69,7 +69,7 @@ def run(network, scheme, seed, images, options):
     for _, (x, y) in zip(range(options.steps), batches, strict=False):
         # What comes back is that of this batch alone.
         model.reset_metrics()
-        losses.append(float(model.train_on_batch(x, y)))
+        losses.append(float(model.train_on_batch(x.numpy(), y.numpy())))
     return {
         "network": network,
         "scheme": scheme,

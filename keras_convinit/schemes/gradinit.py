@@ -4,13 +4,11 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
-from keras_convinit import _sample, backend
+from keras_convinit import _sample
 from keras_convinit._checks import positive, positive_integer
-from keras_convinit._loss import all_variables, stateless_loss
 from keras_convinit.schemes._batch import as_the_model_takes
-from keras_convinit.schemes._inference import forward_of
+from keras_convinit.schemes._gradinit_programs import Programs
 from keras_convinit.schemes._named import named, resolved
 from keras_convinit.schemes._scales import Scales
 from keras_convinit.schemes._scheme import AbstractScheme
@@ -21,6 +19,7 @@ from keras_convinit.schemes._search import (
     Problem,
 )
 from keras_convinit.schemes._stream import Stream, joined
+from keras_convinit.schemes._twofold_adam import TwofoldAdam
 from keras_convinit.schemes.gradinit_presets import gradinit_preset
 
 OPTIMIZERS = ("sgd", "adam")
@@ -146,7 +145,12 @@ class _Search(AbstractSearch):
         self._problem = problem
         self._stream = stream
         self._half = settings.batch_size // 2
-        self._programs = _Programs(settings, scales, problem)
+        self._programs = Programs(
+            scales,
+            problem,
+            step_size=settings.step_size,
+            signs=settings.optimizer == "adam",
+        )
         lowest = [0.0 if e.is_bias else settings.min_scale for e in scales.entries]
         self._descent = TwofoldAdam(
             scales.size, settings.learning_rate, settings.clip, scales.each(lowest)
@@ -184,135 +188,3 @@ class _Search(AbstractSearch):
         problem = self._problem
         x = as_the_model_takes(problem.model, problem.program, x)
         return _sample.tensors(x), _sample.tensors(y)
-
-
-class _Programs:
-    """The three things that are computed, each compiled once."""
-
-    def __init__(self, settings: GradInit, scales: Scales, problem: Problem) -> None:
-        self._adam = settings.optimizer == "adam"
-        self._step_size = settings.step_size
-        self._scales = scales
-        model = problem.model
-        self._count = len(model.trainable_variables)
-        self._loss = stateless_loss(
-            model, problem.loss, forward_of(problem.program, batch_statistics=True)
-        )
-
-        def compiled(function: Any) -> Any:
-            return backend.compiled(function, lambda: all_variables(model))
-
-        self._gradient = compiled(self._compute_gradient)
-        self._of_norm = compiled(self._compute_of_norm)
-        self._after_step = compiled(self._compute_after_step)
-
-    def gradient(self, at: np.ndarray, x: Any, y: Any) -> tuple[float, float, Any]:
-        """The loss, the norm of its gradient, and the gradient."""
-        loss, norm, gradient = self._gradient(_tensor(at), x, y)
-        return _number(loss), _number(norm), gradient
-
-    def of_norm(
-        self, at: np.ndarray, gradient: Any, norm: float, x: Any, y: Any
-    ) -> np.ndarray:
-        """The slopes of the norm of the gradient."""
-        slopes = self._of_norm(_tensor(at), gradient, _tensor(norm), x, y)
-        return ops.convert_to_numpy(slopes).astype("float64")
-
-    def after_step(
-        self, at: np.ndarray, gradient: Any, norm: float, x: Any, y: Any
-    ) -> tuple[float, np.ndarray]:
-        """The loss after a step, and the slopes of it over the length of the step."""
-        loss, slopes = self._after_step(_tensor(at), gradient, _tensor(norm), x, y)
-        return _number(loss), ops.convert_to_numpy(slopes).astype("float64")
-
-    def _directions(self, gradient: list[Any], norm: Any) -> list[Any]:
-        """The derivatives of the norm by the gradient: the step goes against them."""
-        if self._adam:
-            return [ops.sign(each) for each in gradient]
-        tiny = ops.maximum(norm, 1e-30)
-        return [each / ops.cast(tiny, each.dtype) for each in gradient]
-
-    def _compute_gradient(self, values: list[Any], at: Any, x: Any, y: Any) -> Any:
-        points = self._scales.applied(values[: self._count], at)
-        loss, _, gradient = self._derived(points, values[self._count :], x, y)
-        sizes = [backend.norm(each, wide=False) for each in gradient]
-        if self._adam:
-            sizes = [ops.cast(ops.sum(ops.abs(g)), "float32") for g in gradient]
-            return loss, ops.sum(ops.stack(sizes)), gradient
-        return loss, backend.norm(ops.stack(sizes), wide=False), gradient
-
-    def _compute_of_norm(
-        self, values: list[Any], at: Any, gradient: Any, norm: Any, x: Any, y: Any
-    ) -> Any:
-        points = self._scales.applied(values[: self._count], at)
-        directions = self._directions(gradient, norm)
-        product = backend.hessian_product(self._loss)
-        _, products = product(points, directions, values[self._count :], x, y)
-        return self._scales.slopes(values[: self._count], products)
-
-    def _compute_after_step(
-        self, values: list[Any], at: Any, gradient: Any, norm: Any, x: Any, y: Any
-    ) -> Any:
-        points = [
-            point - self._step_size * direction
-            for point, direction in zip(
-                self._scales.applied(values[: self._count], at),
-                self._directions(gradient, norm),
-                strict=True,
-            )
-        ]
-        loss, _, slopes = self._derived(points, values[self._count :], x, y)
-        slopes = self._scales.slopes(values[: self._count], slopes)
-        return loss, slopes / self._step_size
-
-    def _derived(self, points: list[Any], others: list[Any], x: Any, y: Any) -> Any:
-        def value(points: list[Any]) -> Any:
-            return self._loss(points, others, x, y), ()
-
-        return backend.gradient(value)(points)
-
-
-class TwofoldAdam:
-    """Adam for two aims by turns: a first moment for each, one second moment for both.
-
-    Args:
-        size: How many numbers there are.
-        learning_rate: The learning rate.
-        clip: The largest magnitude of a derivative.
-        lowest: The least value of each number.
-    """
-
-    def __init__(
-        self, size: int, learning_rate: float, clip: float, lowest: np.ndarray
-    ) -> None:
-        self._learning_rate = learning_rate
-        self._clip = clip
-        self._lowest = lowest
-        self._first = {"norm": np.zeros(size), "loss": np.zeros(size)}
-        self._steps = {"norm": 0, "loss": 0}
-        self._second = np.zeros(size)
-
-    def step(self, at: np.ndarray, slopes: np.ndarray, aim: str) -> np.ndarray:
-        """The numbers after one step.
-
-        Args:
-            at: The numbers.
-            slopes: The derivatives of the aim.
-            aim: `"norm"` or `"loss"`.
-        """
-        slopes = np.clip(slopes, -self._clip, self._clip)
-        self._steps[aim] += 1
-        self._first[aim] = 0.9 * self._first[aim] + 0.1 * slopes
-        self._second = 0.999 * self._second + 0.001 * slopes**2
-        mean = self._first[aim] / (1 - 0.9 ** self._steps[aim])
-        square = self._second / (1 - 0.999 ** sum(self._steps.values()))
-        moved = at - self._learning_rate * mean / (np.sqrt(square) + 1e-8)
-        return np.maximum(moved, self._lowest)
-
-
-def _tensor(number: Any) -> Any:
-    return ops.convert_to_tensor(np.asarray(number, "float32"))
-
-
-def _number(tensor: Any) -> float:
-    return float(ops.convert_to_numpy(tensor))

@@ -43,18 +43,12 @@ def first_batch(data: Any, pairs: bool = True, name: str = "x") -> tuple[Any, An
     Raises:
         ValueError: A data set is empty.
     """
-    if isinstance(data, keras.utils.PyDataset):
-        batch = data[0]
+    if is_set(data):
+        batch = next(batches_of_set(data), None)
     elif isinstance(data, tuple) and pairs:
         batch = data
-    elif (
-        isinstance(data, dict | list | tuple | np.ndarray)
-        or keras.ops.is_tensor(data)
-        or not hasattr(data, "__iter__")
-    ):
-        return data, None
     else:
-        batch = next(iter(data), None)
+        return data, None
     if batch is None:
         raise ValueError(
             f"`{name}` must have at least one batch. Received: {name}={data!r}"
@@ -62,6 +56,35 @@ def first_batch(data: Any, pairs: bool = True, name: str = "x") -> tuple[Any, An
     if isinstance(batch, tuple):
         return batch[0], batch[1] if len(batch) > 1 else None
     return batch, None
+
+
+def is_set(data: Any) -> bool:
+    """Whether it is a data set of batches, and not inputs as they are."""
+    if isinstance(data, keras.utils.PyDataset):
+        return True
+    as_they_are = isinstance(data, dict | list | tuple | np.ndarray)
+    as_they_are = as_they_are or keras.ops.is_tensor(data)
+    return not as_they_are and hasattr(data, "__iter__")
+
+
+def batches_of_set(data: Any) -> Iterator[Any]:
+    """The batches of a data set, once."""
+    if isinstance(data, keras.utils.PyDataset):
+        for index in range(data.num_batches or 1):
+            yield data[index]
+    else:
+        yield from data
+
+
+def check_finite(name: str, nest: Any) -> None:
+    """Refuses real numbers that are NaN or infinite."""
+    for leaf in keras.tree.flatten(nest):
+        if np.issubdtype(leaf.dtype, np.floating) and not np.isfinite(leaf).all():
+            bad = np.count_nonzero(~np.isfinite(leaf))
+            raise ValueError(
+                f"`{name}` must be finite. "
+                f"Received: {name} with {bad} values that are NaN or infinite"
+            )
 
 
 def size_of(nest: Any) -> int:

@@ -1,6 +1,5 @@
 """The samples that a scheme looks at."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -41,19 +40,13 @@ def batch(data: Any, samples: int | None, scheme: str) -> Any:
             f"`data` must have two samples at least for the scheme {scheme}, which "
             f"measures how they differ. Received: data of shape {_sample.shapes(nest)}"
         )
-    for leaf in keras.tree.flatten(nest):
-        if np.issubdtype(leaf.dtype, np.floating) and not np.isfinite(leaf).all():
-            bad = np.count_nonzero(~np.isfinite(leaf))
-            raise ValueError(
-                "`data` must be finite. "
-                f"Received: data with {bad} values that are NaN or infinite"
-            )
+    _sample.check_finite("data", nest)
     return nest
 
 
 def _first(data: Any, samples: int | None) -> Any:
     inputs, _ = _sample.first_batch(data, name="data")
-    is_set = inputs is not data and not isinstance(data, tuple)
+    is_set = _sample.is_set(data)
     nest = _sample.arrays("data", inputs)
     wanted = (None if is_set else MOST) if samples is None else samples
     if is_set and samples is not None and _sample.size_of(nest) < samples:
@@ -63,20 +56,12 @@ def _first(data: Any, samples: int | None) -> Any:
 
 def _gathered(data: Any, samples: int) -> Any:
     nests: list[Any] = []
-    for each in _batches(data):
+    for each in _sample.batches_of_set(data):
         inputs = each[0] if isinstance(each, tuple) else each
         nests.append(_sample.arrays("data", inputs))
         if sum(map(_sample.size_of, nests)) >= samples:
             break
     return keras.tree.map_structure(lambda *leaves: np.concatenate(leaves), *nests)
-
-
-def _batches(data: Any) -> Iterator[Any]:
-    if isinstance(data, keras.utils.PyDataset):
-        for index in range(data.num_batches or 1):
-            yield data[index]
-    else:
-        yield from data
 
 
 def as_the_model_takes(model: Any, program: Trace, nest: Any) -> Any:

@@ -42,8 +42,7 @@ class Scales:
     def __init__(self, model: keras.Model, chosen: Callable[[Any, int], bool]) -> None:
         positions = {id(v): i for i, v in enumerate(model.trainable_variables)}
         self.entries: list[Scaled] = []
-        for variable, copies, is_bias, layer in _described(model):
-            rank = len(variable.shape) - (copies > 1)
+        for variable, copies, rank, is_bias, layer in _described(model):
             if id(variable) in positions and chosen(variable, rank):
                 position = positions.pop(id(variable))
                 self.entries.append(Scaled(variable, position, copies, is_bias, layer))
@@ -111,8 +110,11 @@ def _row_sums(products: Any, copies: int) -> Any:
     return ops.reshape(sums, (copies,))
 
 
-def _described(model: keras.Model) -> Iterator[tuple[Any, int, bool, str]]:
-    """Each variable of the model, its rows, whether it is a bias, and its layer."""
+def _described(model: keras.Model) -> Iterator[tuple[Any, int, int, bool, str]]:
+    """Each variable of the model, its rows, the rank of one, and what it is of.
+
+    The latter are whether it is a bias, and the class of its layer.
+    """
     done: set[int] = set()
     for layer in leaves(model):
         name = type(layer).__name__
@@ -120,19 +122,19 @@ def _described(model: keras.Model) -> Iterator[tuple[Any, int, bool, str]]:
             branch = layer._branch
             biases = _biases(branch.layer)
             rows = [
-                (outer, layer.num_blocks, id(inner) in biases, name)
+                (outer, layer.num_blocks, len(inner.shape), id(inner) in biases, name)
                 for inner, outer in zip(branch.weights, layer._stacked, strict=True)
             ]
         else:
             biases = _biases(layer)
-            rows = [(v, 1, id(v) in biases, name) for v in layer.weights]
+            rows = [(v, 1, len(v.shape), id(v) in biases, name) for v in layer.weights]
         for row in rows:
             if id(row[0]) not in done:
                 done.add(id(row[0]))
                 yield row
     for variable in model.weights:
         if id(variable) not in done:
-            yield variable, 1, False, type(model).__name__
+            yield variable, 1, len(variable.shape), False, type(model).__name__
 
 
 def _biases(layer: Any) -> set[int]:

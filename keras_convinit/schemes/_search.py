@@ -122,7 +122,7 @@ class AbstractScaling(AbstractScheme):
                 stream.begin(seed)
             problem = Problem(model, graph, program, loss)
             search = self.search(problem, stream, seed)
-            history, notes = self._run(search)
+            history, ended = self._run(search)
             search.scales.assign(search.at)
             rows = tuple(_rows(search, graph, name))
         except BaseException:
@@ -134,13 +134,16 @@ class AbstractScaling(AbstractScheme):
             name,
             rows,
             tuple(_frozen(graph)),
-            (*notes_of(graph), *notes),
+            (*notes_of(graph), *(() if ended is None else (ended.note,))),
             task.dry_run,
             {key: tuple(values) for key, values in history.items()},
+            ended is not None and ended.interrupted,
         )
         return report if started is None else started + report
 
-    def _run(self, search: AbstractSearch) -> tuple[dict[str, list[float]], list[str]]:
+    def _run(
+        self, search: AbstractSearch
+    ) -> tuple[dict[str, list[float]], "_Ended | None"]:
         """Searches to the end, or as far as it gets: then with the best that it saw."""
         history: dict[str, list[float]] = collections.defaultdict(list)
         name = type(self).__name__
@@ -169,13 +172,21 @@ class AbstractScaling(AbstractScheme):
                     f"the best of them: {what}"
                 )
                 warnings.warn(note, stacklevel=5)
-                return history, [note]
+                return history, _Ended(note, isinstance(error, KeyboardInterrupt))
             if best is None or found.rank < best[0]:
                 best = found.rank, at
             for key, value in found.numbers.items():
                 history[key].append(value)
             progress.update(number + 1, list(found.numbers.items()))
-        return history, []
+        return history, None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Ended:
+    """How a search ended before its time."""
+
+    note: str
+    interrupted: bool
 
 
 class _NotFiniteError(Exception):

@@ -28,11 +28,7 @@ class Stream:
     def __init__(self, data: Any, scheme: str) -> None:
         self._scheme = scheme
         self._generator = np.random.default_rng()
-        self._is_set = isinstance(data, keras.utils.PyDataset) or (
-            not isinstance(data, tuple | list | dict | np.ndarray)
-            and not keras.ops.is_tensor(data)
-            and hasattr(data, "__iter__")
-        )
+        self._is_set = _sample.is_set(data)
         if self._is_set:
             self._parts = self._of_set(data)
         else:
@@ -65,13 +61,7 @@ class Stream:
         everything = joined(parts)
         self._rest = _cut(everything, slice(count, None))
         batch = _cut(everything, slice(count))
-        for leaf in keras.tree.flatten(batch):
-            if np.issubdtype(leaf.dtype, np.floating) and not np.isfinite(leaf).all():
-                bad = np.count_nonzero(~np.isfinite(leaf))
-                raise ValueError(
-                    "`data` must be finite. "
-                    f"Received: data with {bad} values that are NaN or infinite"
-                )
+        _sample.check_finite("data", batch)
         return batch
 
     def _shuffled(self, pair: Pair) -> Pair:
@@ -93,10 +83,12 @@ class Stream:
         seen = 0
         while True:
             before = seen
-            for batch in _batches(data):
+            for batch in _sample.batches_of_set(data):
                 pair = self._pair(batch)
                 seen += _sample.size_of(pair)
                 yield pair
+            if isinstance(data, keras.utils.PyDataset):
+                data.on_epoch_end()
             if seen == before:
                 raise ValueError(
                     "`data` must have at least one batch, and begin again when it is "
@@ -119,15 +111,6 @@ class Stream:
         x, y = (_sample.arrays("data", part) for part in batch[:2])
         _sample.check_same_size(x, y)
         return x, y
-
-
-def _batches(data: Any) -> Iterator[Any]:
-    if not isinstance(data, keras.utils.PyDataset):
-        yield from data
-        return
-    for index in range(data.num_batches or 1):
-        yield data[index]
-    data.on_epoch_end()
 
 
 def joined(parts: list[Pair]) -> Pair:

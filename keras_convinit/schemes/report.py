@@ -68,6 +68,7 @@ class InitializationReport:
             rules.
         dry_run: Whether the model was left as it is.
         history: What was measured in each iteration, by name, of schemes that search.
+        interrupted: Whether a search was ended from the keyboard.
     """
 
     scheme: str
@@ -76,6 +77,7 @@ class InitializationReport:
     notes: tuple[str, ...] = ()
     dry_run: bool = False
     history: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
+    interrupted: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """All of it in dictionaries and lists, as JSON takes them."""
@@ -99,6 +101,7 @@ class InitializationReport:
             tuple(dict.fromkeys(self.notes + other.notes)),
             self.dry_run or other.dry_run,
             {**self.history, **other.history},
+            self.interrupted or other.interrupted,
         )
 
     def __str__(self) -> str:

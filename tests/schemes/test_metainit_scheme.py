@@ -228,6 +228,18 @@ def test_of_a_weight_normalised_kernel_the_gain_is_moved(values):
         assert same != scaled, path
 
 
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_biases_of_a_stack_are_no_kernels(blocks):
+    dense = layers.Dense(3, bias_initializer="ones", activation="tanh")
+    stack = ScaledResidualStack(dense, blocks)
+    model = keras.Sequential([keras.Input((3,)), stack, layers.Dense(2)])
+    report = initialize(
+        model, MetaInit(2, start=None, verbose=False), data=samples(), loss=SQUARES
+    )
+    assert len(report.rows) == blocks + 1
+    assert all("kernel" in row.path for row in report.rows)
+
+
 LOSSES = {
     "sparse": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     "one hot": keras.losses.CategoricalCrossentropy(from_logits=True),

@@ -203,6 +203,7 @@ def test_ended_early_it_has_the_best(scheme, happens, values, monkeypatch):
         report = initialize(model, scheme, data=data(), loss=LOSS, seed=0, **long)
     reason = "interrupted" if happens is press_ctrl_c else "must be finite"
     assert reason in report.notes[-1]
+    assert report.interrupted == (happens is press_ctrl_c)
     initialize(started, "he_normal", seed=0)
     kernel = values(model)["dense/kernel"] / values(started)["dense/kernel"]
     rules = {row.path: row.rule for row in report.rows}

@@ -1,0 +1,111 @@
+"""The finished runs of an experiment in a file, with all that they depend on."""
+
+import dataclasses
+import json
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+from experiment import AbstractExperiment, Case, Row
+
+from keras_convinit.lab.differences import changed
+from keras_convinit.lab.errors import LabError
+from keras_convinit.lab.files import write_text
+from keras_convinit.lab.versions import versions
+
+# Changed when a file of an earlier version could be misunderstood.
+FORMAT = 1
+
+
+class Results:
+    """A file of finished runs, whole at every moment.
+
+    Args:
+        path: The file; it need not be there yet.
+        experiment: Of which experiment.
+        scale: At which scale.
+
+    Attributes:
+        rows: The finished runs that the experiment has, in its order.
+        about: What all of them depend on.
+
+    Raises:
+        LabError: The file was made with other settings or versions, or is damaged.
+    """
+
+    def __init__(self, path: Path, experiment: AbstractExperiment, scale: str) -> None:
+        self.path = path
+        self.experiment = experiment
+        self.about = {
+            "format": FORMAT,
+            "name": experiment.name,
+            "scale": scale,
+            "command": f"python examples/reproduce/{experiment.name}.py "
+            f"--scale {scale}",
+            "settings": json.loads(json.dumps(dataclasses.asdict(experiment.settings))),
+            "versions": versions(),
+        }
+        self.machine = f"{platform.machine()}, {os.cpu_count()} cores"
+        self._rows: dict[str, Row] = {}
+        if path.exists():
+            self._read()
+
+    @property
+    def rows(self) -> list[Row]:
+        """The finished runs, in the order of the cases."""
+        keys = map(_key, self.experiment.cases())
+        return [self._rows[key] for key in keys if key in self._rows]
+
+    def pending(self) -> list[Case]:
+        """The cases that are not finished."""
+        return [
+            case for case in self.experiment.cases() if _key(case) not in self._rows
+        ]
+
+    def add(self, case: Case, outcome: Row, seconds: float) -> None:
+        """Keeps a run, and writes the file.
+
+        Raises:
+            LabError: It cannot be written.
+        """
+        self._rows[_key(case)] = {
+            "case": case,
+            **outcome,
+            "seconds": round(seconds, 1),
+        }
+        whole = {
+            **self.about,
+            "machine": self.machine,
+            "date": time.strftime("%Y-%m-%d"),
+            "planned": len(self.experiment.cases()),
+            "seconds": round(sum(row["seconds"] for row in self.rows)),
+        }
+        # A line for each run: a file that people read and compare, too.
+        head = json.dumps(whole, indent=1, allow_nan=False).rstrip("\n}")
+        lines = ",\n".join(json.dumps(row, allow_nan=False) for row in self.rows)
+        write_text(self.path, f'{head},\n "rows": [\n{lines}\n ]\n}}\n')
+
+    def _read(self) -> None:
+        try:
+            values = json.loads(self.path.read_text())
+            earlier = {name: values[name] for name in self.about}
+            rows = {_key(row["case"]): row for row in values["rows"]}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise LabError(
+                f"{self.path} is not a file of results, or is damaged "
+                f"({type(error).__name__}: {error}). Delete it, or choose another "
+                "--output."
+            ) from error
+        changes = changed(earlier, self.about)
+        if changes:
+            raise LabError(
+                f"{self.path} was made otherwise: {'; '.join(changes)}. Choose "
+                "another --output, or delete it."
+            )
+        self._rows = rows
+
+
+def _key(case: Any) -> str:
+    return json.dumps(case, sort_keys=True)

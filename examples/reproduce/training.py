@@ -1,0 +1,233 @@
+"""Trains one network again and again, compiled once."""
+
+import dataclasses
+import functools
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_convinit import initialize
+from keras_convinit.lab import data, models
+from keras_convinit.lab.over_seeds import WINDOW
+from keras_convinit.lab.progress import AfterStep
+from keras_convinit.lab.recipes import Optimizer, Schedule
+from keras_convinit.lab.scheme_source import scheme_from
+from keras_convinit.lab.training import optimizers
+from keras_convinit.lab.training.evaluation import (
+    compile_for_recording,
+    evaluated,
+    whole_batches,
+)
+from keras_convinit.lab.training.schedules import learning_rate
+
+LOSS = keras.losses.CategoricalCrossentropy(from_logits=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a training brought.
+
+    Args:
+        diverged: Whether its loss became NaN or infinite, which ended it.
+        steps: Steps that it took.
+        loss: Mean over its last steps; None if it diverged.
+        accuracy: Of the training batches, likewise.
+        held_out: Pairs of a step and the held-out accuracy then; after a divergence
+            there is one of 0, as Arpit et al. count it.
+        training_seconds: What the steps took, without evaluations.
+        initialization_seconds: What the scheme took.
+    """
+
+    diverged: bool
+    steps: int
+    loss: float | None
+    accuracy: float | None
+    held_out: list[tuple[int, float]]
+    training_seconds: float
+    initialization_seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Course:
+    """How a network is trained.
+
+    Args:
+        learning_rate: The peak.
+        epochs: Times that every image is seen.
+        schedule: The learning rate's way.
+        steps: An end before that of the epochs; None for none.
+        evaluations: How often held-out images are looked at, the end included.
+    """
+
+    learning_rate: float
+    epochs: int
+    schedule: Schedule = Schedule()  # noqa: RUF009
+    steps: int | None = None
+    evaluations: int = 1
+
+
+class Trainer:
+    """Trains networks on some images.
+
+    The network that was last trained stays compiled: another start, seed or learning
+    rate costs neither building nor compiling.
+
+    Args:
+        images: The images.
+        batch_size: Images in a step.
+        optimizer: Momentum, weight decay and clipping; its learning rate is that of the
+            course.
+        augmentations: What is done to training images.
+        held_out: Held-out images at most.
+    """
+
+    def __init__(
+        self,
+        images: data.ImageDataset,
+        batch_size: int,
+        optimizer: Optimizer,
+        augmentations: Sequence[data.augmentation.Augmentation] = (),
+        held_out: int | None = None,
+    ) -> None:
+        self.images = images
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.augmentations = tuple(augmentations)
+        few = images.limited(held_out)
+        test = data.batches(few, "test", batch_size=batch_size)
+        self.held_out = whole_batches(test, batch_size).cache()
+        self.steps_per_epoch = data.steps_per_epoch(images, batch_size)
+        self._network = ""
+        self._model: Any = None
+        self._fresh: list[np.ndarray] = []
+
+    def steps(self, course: Course) -> int:
+        """How many steps a course has."""
+        whole = course.epochs * self.steps_per_epoch
+        return whole if course.steps is None else min(whole, course.steps)
+
+    def run(
+        self,
+        network: str,
+        scheme: str,
+        seed: int,
+        course: Course,
+        after_step: AfterStep = lambda accuracy: None,
+    ) -> Outcome:
+        """Initialises and trains.
+
+        Args:
+            network: See `models.from_spec`.
+            scheme: See `scheme_from`.
+            seed: Decides weights, order of images and augmentations.
+            course: How to train.
+            after_step: Called after each step.
+
+        Returns:
+            What came out; it depends on the arguments alone.
+        """
+        model = self._compiled(network, seed)
+        started = time.perf_counter()
+        initialize(
+            model, scheme_from(scheme), self._batches(seed, 1), loss=LOSS, seed=seed
+        )
+        initialization = time.perf_counter() - started
+        keras.utils.set_random_seed(seed)
+        steps = self.steps(course)
+        rates = _rates(
+            course.schedule, course.learning_rate, course.epochs, self.steps_per_epoch
+        )
+        looks = _looks(steps, course.evaluations)
+        losses: list[float] = []
+        accuracies: list[float] = []
+        held_out: list[tuple[int, float]] = []
+        seconds = 0.0
+        batches = iter(self._batches(seed, course.epochs))
+        for step in range(steps):
+            images, labels = (np.asarray(part) for part in next(batches))
+            started = time.perf_counter()
+            model.optimizer.learning_rate = rates[step]
+            model.reset_metrics()
+            logs = model.train_on_batch(images, labels, return_dict=True)
+            loss = float(logs["loss"])
+            seconds += time.perf_counter() - started
+            if not math.isfinite(loss):
+                break
+            losses.append(loss)
+            accuracies.append(float(logs["accuracy"]))
+            after_step(accuracies[-1])
+            if step + 1 in looks:
+                found = evaluated(model, self.held_out)
+                # What the last step made of the weights may be seen here first.
+                if not math.isfinite(found["cross_entropy"]):
+                    break
+                held_out.append((step + 1, round(found["accuracy"], 5)))
+        diverged = not held_out or held_out[-1][0] < steps
+        if diverged:
+            held_out.append((len(losses), 0.0))
+        return Outcome(
+            diverged=diverged,
+            steps=len(losses),
+            loss=None if diverged else _last(losses),
+            accuracy=None if diverged else _last(accuracies),
+            held_out=held_out,
+            training_seconds=round(seconds, 2),
+            initialization_seconds=round(initialization, 2),
+        )
+
+    def _batches(self, seed: int, epochs: int) -> Any:
+        return data.batches(
+            self.images,
+            batch_size=self.batch_size,
+            augmentations=self.augmentations,
+            seed=seed,
+            epochs=epochs,
+        )
+
+    def _compiled(self, network: str, seed: int) -> Any:
+        keras.utils.set_random_seed(seed)
+        if network != self._network:
+            self._network = ""
+            keras.utils.clear_session()
+            self._model = models.from_spec(
+                network,
+                input_shape=self.images.train_images.shape[1:],
+                num_classes=self.images.num_classes,
+            )
+            optimizer = optimizers.made(self.optimizer, Schedule(), 1, 1)
+            compile_for_recording(self._model, optimizer, "auto")
+            optimizer.build(self._model.trainable_variables)
+            self._fresh = [_value(variable) for variable in optimizer.variables]
+            self._network = network
+        for variable, value in zip(
+            self._model.optimizer.variables, self._fresh, strict=True
+        ):
+            variable.assign(value)
+        return self._model
+
+
+@functools.cache
+def _rates(
+    schedule: Schedule, peak: float, epochs: int, steps_per_epoch: int
+) -> list[float]:
+    """The learning rate of every step."""
+    found = learning_rate(schedule, peak, epochs, steps_per_epoch)
+    steps = range(epochs * steps_per_epoch)
+    return [float(found(step)) if callable(found) else found for step in steps]
+
+
+def _looks(steps: int, count: int) -> set[int]:
+    """After which steps held-out images are looked at."""
+    return {round(steps * (number + 1) / count) for number in range(count)}
+
+
+def _last(values: Sequence[float]) -> float:
+    return round(float(np.mean(values[-WINDOW:])), 5)
+
+
+def _value(variable: Any) -> np.ndarray:
+    return np.array(keras.ops.convert_to_numpy(variable))

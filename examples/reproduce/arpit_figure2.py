@@ -58,6 +58,33 @@ class Settings:
     seeds: int
 
 
+SCALES = {
+    "smoke": Settings("digits", 200, 16, (2, 4), (0.1,), 1, 50, Schedule(), 1),
+    "cpu": Settings(
+        "mnist",
+        6400,
+        512,
+        (2, 10, 20, 50, 100, 200),
+        (0.1, 0.01, 0.001),
+        1,
+        64,
+        Schedule(),
+        3,
+    ),
+    "paper": Settings(
+        "mnist",
+        None,
+        512,
+        (2, 10, 20, 50, 100, 200),
+        (0.1, 0.01, 0.001),
+        150,
+        128,
+        Schedule("steps", ((1 / 3, 0.1), (2 / 3, 0.1))),
+        5,
+    ),
+}
+
+
 class ArpitFigure2(AbstractTrainings):
     """Accuracy of MLPs by depth."""
 
@@ -69,31 +96,7 @@ class ArpitFigure2(AbstractTrainings):
         "at larger learning rates; as PyTorch starts them and with data-dependent "
         "gains they fail as depth grows."
     )
-    scales = {
-        "smoke": Settings("digits", 200, 16, (2, 4), (0.1,), 1, 50, Schedule(), 1),
-        "cpu": Settings(
-            "mnist",
-            6400,
-            512,
-            (2, 10, 20, 50, 100, 200),
-            (0.1, 0.01, 0.001),
-            1,
-            64,
-            Schedule(),
-            3,
-        ),
-        "paper": Settings(
-            "mnist",
-            None,
-            512,
-            (2, 10, 20, 50, 100, 200),
-            (0.1, 0.01, 0.001),
-            150,
-            128,
-            Schedule("steps", ((1 / 3, 0.1), (2 / 3, 0.1))),
-            5,
-        ),
-    }
+    scales = SCALES
 
     def cases(self) -> list[Case]:
         """Seeds first; one network after the other."""

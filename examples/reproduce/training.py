@@ -73,8 +73,8 @@ class Course:
 class Trainer:
     """Trains networks on some images.
 
-    The network that was last trained stays compiled: another start, seed or learning
-    rate costs neither building nor compiling.
+    Networks stay compiled, the last few of them: another start, seed or learning rate
+    costs neither building nor compiling.
 
     Args:
         images: The images.
@@ -83,6 +83,7 @@ class Trainer:
             course.
         augmentations: What is done to training images.
         held_out: Held-out images at most.
+        kept: How many networks stay compiled.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Trainer:
         optimizer: Optimizer,
         augmentations: Sequence[data.augmentation.Augmentation] = (),
         held_out: int | None = None,
+        kept: int = 2,
     ) -> None:
         self.images = images
         self.batch_size = batch_size
@@ -101,9 +103,7 @@ class Trainer:
         test = data.batches(few, "test", batch_size=batch_size)
         self.held_out = whole_batches(test, batch_size).cache()
         self.steps_per_epoch = data.steps_per_epoch(images, batch_size)
-        self._network = ""
-        self._model: Any = None
-        self._fresh: list[np.ndarray] = []
+        self._compiled = functools.lru_cache(kept)(self._made)
 
     def steps(self, course: Course) -> int:
         """How many steps a course has."""
@@ -130,7 +130,8 @@ class Trainer:
         Returns:
             What came out; it depends on the arguments alone.
         """
-        model = self._compiled(network, seed)
+        keras.utils.set_random_seed(seed)
+        model = self._reset(network)
         started = time.perf_counter()
         initialize(
             model, scheme_from(scheme), self._batches(seed, 1), loss=LOSS, seed=seed
@@ -188,26 +189,23 @@ class Trainer:
             epochs=epochs,
         )
 
-    def _compiled(self, network: str, seed: int) -> Any:
-        keras.utils.set_random_seed(seed)
-        if network != self._network:
-            self._network = ""
-            keras.utils.clear_session()
-            self._model = models.from_spec(
-                network,
-                input_shape=self.images.train_images.shape[1:],
-                num_classes=self.images.num_classes,
-            )
-            optimizer = optimizers.made(self.optimizer, Schedule(), 1, 1)
-            compile_for_recording(self._model, optimizer, "auto")
-            optimizer.build(self._model.trainable_variables)
-            self._fresh = [_value(variable) for variable in optimizer.variables]
-            self._network = network
-        for variable, value in zip(
-            self._model.optimizer.variables, self._fresh, strict=True
-        ):
+    def _made(self, network: str) -> tuple[Any, list[np.ndarray]]:
+        """A compiled network, and the state of an optimizer that has done nothing."""
+        model = models.from_spec(
+            network,
+            input_shape=self.images.train_images.shape[1:],
+            num_classes=self.images.num_classes,
+        )
+        optimizer = optimizers.made(self.optimizer, Schedule(), 1, 1)
+        compile_for_recording(model, optimizer, "auto")
+        optimizer.build(model.trainable_variables)
+        return model, [_value(variable) for variable in optimizer.variables]
+
+    def _reset(self, network: str) -> Any:
+        model, state = self._compiled(network)
+        for variable, value in zip(model.optimizer.variables, state, strict=True):
             variable.assign(value)
-        return self._model
+        return model
 
 
 @functools.cache

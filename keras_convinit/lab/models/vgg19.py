@@ -4,18 +4,21 @@ from typing import Any
 
 import keras
 
+from keras_convinit.lab.checks import whole
 from keras_convinit.lab.models._arguments import image_shape, normalization_with
 from keras_convinit.lab.models._convolutions import Convolutions
 from keras_convinit.lab.models._parts import averaged, classifier, normalized_relu
 
-# Channels of the convolutions between one pooling and the next.
-WIDTHS = ((64,) * 2, (128,) * 2, (256,) * 4, (512,) * 4, (512,) * 4)
+# Convolutions between one pooling and the next: how many, and how many times as wide as
+# the first ones.
+GROUPS = ((2, 1), (2, 2), (4, 4), (4, 8), (4, 8))
 
 
 def vgg19(
     *,
     input_shape: tuple[int, int, int] = (32, 32, 3),
     num_classes: int = 10,
+    width: int = 64,
     normalization: str | None = "batch",
     gain_mode: str = "forward",
     use_bias: bool = True,
@@ -31,6 +34,8 @@ def vgg19(
         input_shape: Shape of one image, channels last; 32x32 at least. Of larger ones
             the last maps are averaged.
         num_classes: Number of logits.
+        width: Channels of the first two convolutions, 64 in the paper. The others have
+            two, four and eight times as many.
         normalization: `"batch"` for batch normalisation before each ReLU, `"weight"`
             for weight-normalised convolutions, or None.
         gain_mode: With weight normalisation, `mode` of the gains: `"forward"` for those
@@ -61,14 +66,15 @@ def vgg19(
         for Large-Scale Image Recognition*, configuration E.
     """
     normalization_with(normalization, gain_mode=(gain_mode, "forward", ("weight",)))
+    width = whole("width", width, 1)
     convolutions = Convolutions(normalization, kernel_initializer, use_bias, gain_mode)
 
     x = inputs = keras.Input(image_shape(input_shape, downsampling=32))
     number = 0
-    for group, widths in enumerate(WIDTHS, start=1):
-        for width in widths:
+    for group, (count, factor) in enumerate(GROUPS, start=1):
+        for _ in range(count):
             number += 1
-            x = convolutions(x, width, 3, f"convolution_{number}", gamma=2.0)
+            x = convolutions(x, factor * width, 3, f"convolution_{number}", gamma=2.0)
             x = normalized_relu(x, normalization, number)
         x = keras.layers.MaxPooling2D(
             2, data_format="channels_last", name=f"max_pool_{group}"

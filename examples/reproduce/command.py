@@ -61,6 +61,11 @@ def _options(kind: type[AbstractExperiment], arguments: Any) -> argparse.Namespa
         help="folder of the results; examples/reproduce/results/SCALE",
     )
     parser.add_argument(
+        "--seeds",
+        type=int,
+        help="only that many of the seeds, for now; the others can be added later",
+    )
+    parser.add_argument(
         "--minutes",
         type=float,
         help="begin no run after that many; the same command goes on",
@@ -74,7 +79,11 @@ def _carried_out(
     experiment = kind(kind.scales[options.scale])
     folder = folder_for(options.output or HERE / "results" / options.scale)
     results = Results(folder / f"{kind.name}.json", experiment, options.scale)
-    pending = results.pending()
+    pending = [
+        case
+        for case in results.pending()
+        if options.seeds is None or case.get("seed", 0) < options.seeds
+    ]
     lengths = [(named(case), experiment.steps(case)) for case in pending]
     end = time.monotonic() + 60 * (options.minutes or float("inf"))
     with shown_progress(console, lengths) as begin:

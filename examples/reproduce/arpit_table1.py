@@ -1,0 +1,259 @@
+"""What weight normalisation reaches beside batch normalisation: Arpit et al., table 1.
+
+    python examples/reproduce/arpit_table1.py --scale cpu
+
+Residual networks on CIFAR-10 (from TFDS_DATA_DIR, or downloaded) with the paper's
+gains, without and with a warm-up, with data-dependent ones, as PyTorch starts weight
+normalisation, and with batch normalisation; one recipe for all. Beside the accuracy
+stand the seconds of an epoch, and the seconds until the accuracy is what batch
+normalisation has in the end.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from charts import furnish_accuracy, legend, panels, ranges
+from command import command
+from experiment import Case, Finding, Row, Table
+from matplotlib.figure import Figure
+from trained import AbstractTrainings, of, percent, spread
+from training import Course, Trainer
+
+from keras_convinit.lab import data
+from keras_convinit.lab.data.augmentation import CropFlip
+from keras_convinit.lab.recipes import Optimizer, Schedule
+from keras_convinit.lab.recipes.arpit2019 import HE_2016
+from keras_convinit.lab.recipes.schedule import WarmUp
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A row of the table.
+
+    Args:
+        arguments: Of the network, besides its depth.
+        scheme: See `scheme_from`.
+        warm_up: Whether the learning rate rises at first.
+    """
+
+    arguments: str
+    scheme: str
+    warm_up: bool = False
+
+
+BATCH, WARM, PROPOSED = "batch normalisation", "proposed, warm-up", "proposed"
+DATA = "data-dependent"
+METHODS = {
+    BATCH: Method("normalization=batch", "he_normal"),
+    WARM: Method("normalization=weight,scaled=True", "arpit", warm_up=True),
+    PROPOSED: Method("normalization=weight,scaled=True", "arpit"),
+    DATA: Method("normalization=weight,scaled=False", "data_dependent"),
+    "PyTorch default": Method(
+        "normalization=weight,scaled=False", "kernel:direction=he_normal"
+    ),
+}
+# In points of accuracy: what counts as close.
+CLOSE = 0.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How large everything is.
+
+    Args:
+        dataset: Name of the images.
+        limit: Training images, and held-out ones, at most.
+        depths: Of the networks.
+        learning_rate: The peak.
+        epochs: Of each run.
+        batch_size: Images in a step.
+        padding: Of the random crops.
+        evaluations: How often held-out images are looked at.
+        seeds: Runs of each.
+    """
+
+    dataset: str
+    limit: int | None
+    depths: tuple[int, ...]
+    learning_rate: float
+    epochs: int
+    batch_size: int
+    padding: int
+    evaluations: int
+    seeds: int
+
+
+SCALES = {
+    "smoke": Settings("digits", 200, (8,), 0.1, 1, 50, 1, 2, 1),
+    "cpu": Settings("cifar10", 2500, (20, 56), 0.1, 8, 64, 4, 8, 3),
+    "paper": Settings("cifar10", None, (56, 110), 0.1, 182, 128, 4, 182, 3),
+}
+
+
+class ArpitTable1(AbstractTrainings):
+    """Accuracy and time with weight and with batch normalisation."""
+
+    name = "arpit_table1"
+    title = "Weight normalisation beside batch normalisation"
+    source = "Arpit et al. 2019, table 1"
+    claim = (
+        "Weight normalisation with the proposed gains and a warm-up comes close to "
+        "batch normalisation; data-dependent initialisation does not."
+    )
+    scales = SCALES
+
+    def cases(self) -> list[Case]:
+        """Seeds first; one network after the other."""
+        return [
+            {"seed": seed, "depth": depth, "method": method}
+            for seed in range(self.settings.seeds)
+            for depth in self.settings.depths
+            for method in METHODS
+        ]
+
+    def trainer(self, case: Case) -> Trainer:
+        """Momentum and weight decay of the paper's recipes."""
+        del case
+        settings = self.settings
+        return Trainer(
+            data.load(settings.dataset, settings.limit),
+            settings.batch_size,
+            Optimizer(1.0, weight_decay=1e-4),
+            [CropFlip(settings.padding)],
+            held_out=2000,
+        )
+
+    def network(self, case: Case) -> str:
+        """A network of 6n + 2 layers."""
+        return f"resnet_cifar:{case['depth']},{METHODS[case['method']].arguments}"
+
+    def scheme(self, case: Case) -> str:
+        """The scheme of the row."""
+        return METHODS[case["method"]].scheme
+
+    def course(self, case: Case) -> Course:
+        """Two drops to a tenth; the warm-up takes the first epoch."""
+        warm = METHODS[case["method"]].warm_up
+        schedule = Schedule("steps", HE_2016, WarmUp(1, "quadratic") if warm else None)
+        settings = self.settings
+        return Course(
+            settings.learning_rate,
+            settings.epochs,
+            schedule,
+            evaluations=settings.evaluations,
+        )
+
+    def table(self, rows: Sequence[Row]) -> Table:
+        """A row for each network and method."""
+        return Table(
+            (
+                "network, method",
+                "held-out accuracy, %",
+                "diverged",
+                "seconds an epoch",
+                "seconds to batch norm's accuracy",
+            ),
+            tuple(
+                (
+                    f"ResNet-{depth}, {method}",
+                    percent(spread(some)),
+                    f"{sum(row['diverged'] for row in some)} of {len(some)}",
+                    self._epoch(some),
+                    self._reached(rows, depth, some),
+                )
+                for depth in self.settings.depths
+                for method in METHODS
+                if (some := of(rows, depth=depth, method=method))
+            ),
+        )
+
+    def _epoch(self, rows: Sequence[Row]) -> str:
+        """The median over runs, as this machine may be busy with something else."""
+        whole = [
+            row["training_seconds"] / self.settings.epochs
+            for row in rows
+            if not row["diverged"]
+        ]
+        return f"{np.median(whole):.1f}" if whole else "-"
+
+    def _reached(self, rows: Sequence[Row], depth: int, some: Sequence[Row]) -> str:
+        """In units of the time that batch normalisation takes for its whole course."""
+        reference = of(rows, depth=depth, method=BATCH)
+        if not reference:
+            return "-"
+        goal = spread(reference).mean
+        seconds = []
+        for row in some:
+            done = [step for step, accuracy in row["held_out"] if accuracy >= goal]
+            if done and not row["diverged"]:
+                share = done[0] / row["held_out"][-1][0]
+                seconds.append(share * row["training_seconds"])
+        reached = f"{len(seconds)} of {len(some)}"
+        if not seconds:
+            return f"reached by {reached}"
+        return f"{np.median(seconds):.0f} ({reached})"
+
+    def finding(self, rows: Sequence[Row]) -> Finding:
+        """How far each method is behind batch normalisation."""
+        said, close, worse = [], [], []
+        for depth in self.settings.depths:
+            means = {
+                method: spread(some).mean
+                for method in METHODS
+                if (some := of(rows, depth=depth, method=method))
+            }
+            if BATCH not in means or WARM not in means:
+                continue
+            close.append(means[BATCH] - means[WARM] <= CLOSE)
+            worse.append(means.get(DATA, 0.0) < means[WARM])
+            behind = ", ".join(
+                f"{method} {100 * (mean - means[BATCH]):+.1f}"
+                for method, mean in means.items()
+                if method != BATCH
+            )
+            said.append(f"ResNet-{depth}: {behind}")
+        if close and all(close) and all(worse):
+            verdict = "confirmed"
+        elif any(close) or any(worse):
+            verdict = "partly"
+        else:
+            verdict = "not at this scale"
+        return Finding(
+            verdict,
+            "Points of held-out accuracy against batch normalisation, means over "
+            f"seeds: {'; '.join(said)}. Close means {100 * CLOSE:.0f} points.",
+            "Batch normalisation learns faster in few epochs, whatever the start: who "
+            "can afford it should take it. Without it, these gains and a warm-up are "
+            "what trains; data-dependent gains let the sum of the branches grow with "
+            "their number.",
+        )
+
+    def figure(self, rows: Sequence[Row]) -> Figure:
+        """Accuracy by epoch."""
+        depths = self.settings.depths
+        figure, axes = panels(len(depths))
+        for panel, depth in zip(axes, depths, strict=True):
+            series = {}
+            for method in METHODS:
+                points: dict[float, list[float]] = {}
+                for row in of(rows, depth=depth, method=method):
+                    last = row["held_out"][-1][0] or 1
+                    for step, value in row["held_out"]:
+                        if not row["diverged"]:
+                            epoch = self.settings.epochs * step / last
+                            points.setdefault(round(epoch, 3), []).append(value)
+                series[method] = points
+            ranges(panel, series, 100)
+            furnish_accuracy(panel, f"ResNet-{depth}", "epoch")
+        legend(figure, axes[0], columns=3)
+        return figure
+
+
+def main(arguments: Sequence[str] | None = None) -> list[Row]:
+    """The command."""
+    return command(ArpitTable1, arguments)
+
+
+if __name__ == "__main__":
+    main()

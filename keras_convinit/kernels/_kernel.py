@@ -22,6 +22,8 @@ class Kernel:
             than one they are stacked on leading axes, and are no part of one another.
         gain: The `keras.Variable` of gains of a weight-normalised layer, which applies
             gain * variable / ||variable||, one norm for each output; None for others.
+        stacked: Whether there is an axis of copies; always where there is more than
+            one, and in a stack of one block as well.
     """
 
     name: str
@@ -29,6 +31,10 @@ class Kernel:
     geometry: Geometry
     copies: int = 1
     gain: Any = None
+    stacked: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "stacked", self.stacked or self.copies > 1)
 
 
 @functools.singledispatch

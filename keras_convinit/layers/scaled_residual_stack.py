@@ -269,6 +269,7 @@ def _(layer: ScaledResidualStack) -> tuple[Kernel, ...]:
                 variable=stacked[id(kernel.variable)],
                 gain=stacked.get(id(kernel.gain)),
                 copies=layer.num_blocks * kernel.copies,
+                stacked=True,
             )
             for kernel in kernels_of(branch.layer)
         ),

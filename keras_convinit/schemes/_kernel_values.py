@@ -38,7 +38,7 @@ def kernel_values(
     """
     dtype = keras.backend.result_type(kernel.variable.dtype, "float32")
     shape = tuple(kernel.variable.shape)
-    if kernel.copies > 1:
+    if kernel.stacked:
         shape = shape[1:]
     return [
         _draw(seeded(initializer, seed), shape, kernel, dtype, stride_aware)

@@ -210,7 +210,7 @@ def notes_of(graph: Graph) -> Iterator[str]:
 
 
 def _stacked(values: list[Any], kernel: Kernel) -> Any:
-    return ops.stack(values) if kernel.copies > 1 else values[0]
+    return ops.stack(values) if kernel.stacked else values[0]
 
 
 def _std(variable: Any) -> float:
@@ -221,7 +221,7 @@ def _std(variable: Any) -> float:
 def _effective_std(kernel: Kernel) -> float:
     direction, gain = map(ops.convert_to_tensor, (kernel.variable, kernel.gain))
     pairs = [(direction, gain)]
-    if kernel.copies > 1:
+    if kernel.stacked:
         pairs = [(direction[i], gain[i]) for i in range(kernel.copies)]
     axes = kernel.geometry.output_axes
     squares = [ops.mean(ops.square(effective_kernel(v, g, axes))) for v, g in pairs]

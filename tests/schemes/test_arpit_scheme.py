@@ -175,6 +175,18 @@ def test_stacks():
     assert len(report.rows) == len(model.weights)
 
 
+@pytest.mark.parametrize("scheme", ["arpit", "auto", "he_normal"])
+def test_a_stack_of_one_block_is_that_block(scheme):
+    found = []
+    for part in ScaledResidualStack(branch(), 1), ScaledResidual(branch(), 1):
+        model = stage([part])
+        initialize(model, scheme, seed=1)
+        found.append([keras.ops.convert_to_numpy(v) for v in model.weights])
+    assert len(found[0]) == len(found[1])
+    for stacked, plain in zip(*found, strict=True):
+        np.testing.assert_allclose(stacked.reshape(plain.shape), plain, rtol=1e-5)
+
+
 @pytest.mark.parametrize("scheme", ["arpit", "hanin", "kernel"])
 def test_a_model_without_weight_norm_is_told_of_another_scheme(scheme):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])

@@ -1,0 +1,309 @@
+"""How deep convolutional and residual networks train: Arpit et al. 2019, figure 3.
+
+    python examples/reproduce/arpit_figure3.py --scale cpu
+
+Weight normalisation on CIFAR-10 (from TFDS_DATA_DIR, or downloaded). On the left plain
+CNNs of up to 100 layers; on the right residual networks with N blocks in each of three
+stages, up to N = 1666, ten thousand layers, which run as stacks on maps of half the
+size. At the scale of a small machine the deepest ones are given a few steps, which
+tells whether their loss is finite and falls, and no more.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+from charts import legend, panels, ranges, ticks
+from command import command
+from experiment import Case, Finding, Row, Table
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from trained import AbstractTrainings, of
+from training import Course, Trainer
+
+from keras_convinit.lab import data
+from keras_convinit.lab.curves import furnish
+from keras_convinit.lab.over_seeds import Spread
+from keras_convinit.lab.recipes import Optimizer
+
+PROPOSED = "proposed"
+# Scheme, and whether residual branches are scaled: only the paper's gains have it so.
+STARTS = {
+    PROPOSED: ("arpit", True),
+    "PyTorch default, orthogonal": ("kernel:direction=orthogonal", False),
+    "PyTorch default, He": ("kernel:direction=he_normal", False),
+    "data-dependent": ("data_dependent", False),
+    "Hanin": ("hanin", False),
+}
+PLAIN, RESIDUAL = "plain", "residual"
+KINDS = {PLAIN: "Plain CNN: layers", RESIDUAL: "Residual: N, 6 N + 4 layers"}
+# A loss is that of chance, ln(classes), until it is so much below.
+LEARNT = 0.02
+
+
+@dataclasses.dataclass(frozen=True)
+class Depth:
+    """One network.
+
+    Args:
+        size: Layers of a plain one, blocks in a stage of a residual one.
+        steps: Of training.
+        seeds: Runs of each start.
+        batch_size: Images in a step.
+    """
+
+    size: int
+    steps: int
+    seeds: int
+    batch_size: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How large everything is.
+
+    Args:
+        dataset: Name of the images.
+        limit: Training images, and held-out ones, at most.
+        width: Channels of the plain networks.
+        strides: Of their first layers.
+        stem_stride: Of the residual networks.
+        stacks_from: Blocks in a stage from which on they run as stacks.
+        plain: The plain networks.
+        residual: The residual ones.
+        learning_rate: Of all.
+    """
+
+    dataset: str
+    limit: int | None
+    width: int
+    strides: tuple[int, ...]
+    stem_stride: int
+    stacks_from: int
+    plain: tuple[Depth, ...]
+    residual: tuple[Depth, ...]
+    learning_rate: float = 0.01
+
+
+SCALES = {
+    "smoke": Settings(
+        "digits",
+        200,
+        4,
+        (2,),
+        1,
+        2,
+        (Depth(3, 2, 1, 50),),
+        (Depth(1, 2, 1, 50), Depth(2, 2, 1, 50)),
+    ),
+    "cpu": Settings(
+        "cifar10",
+        6400,
+        64,
+        (2, 2),
+        2,
+        100,
+        tuple(Depth(layers, 150, 3, 64) for layers in (5, 25, 50, 100)),
+        (
+            Depth(1, 150, 3, 64),
+            Depth(16, 150, 3, 64),
+            Depth(166, 50, 3, 32),
+            Depth(1666, 10, 1, 16),
+        ),
+    ),
+    "paper": Settings(
+        "cifar10",
+        None,
+        512,
+        (2, 2),
+        1,
+        1000,
+        tuple(Depth(layers, 500 * 390, 3, 128) for layers in (5, 25, 100)),
+        tuple(Depth(blocks, 390, 3, 128) for blocks in (1, 16, 166, 1666)),
+    ),
+}
+
+
+class ArpitFigure3(AbstractTrainings):
+    """The loss of CNNs and residual networks by depth."""
+
+    name = "arpit_figure3"
+    title = "Convolutional and residual networks by depth"
+    source = "Arpit et al. 2019, figure 3"
+    claim = (
+        "With the proposed gains CNNs of 100 layers and residual networks of ten "
+        "thousand train; other starts fail as depth grows."
+    )
+    scales = SCALES
+
+    def cases(self) -> list[Case]:
+        """Seeds first; one network after the other."""
+        networks = [
+            (kind, depth) for kind in KINDS for depth in getattr(self.settings, kind)
+        ]
+        seeds = max(depth.seeds for _, depth in networks)
+        return [
+            {"seed": seed, "kind": kind, "size": depth.size, "start": start}
+            for seed in range(seeds)
+            for kind, depth in networks
+            for start in STARTS
+            if seed < depth.seeds and (kind, start) != (PLAIN, "Hanin")
+        ]
+
+    def trainer_key(self, case: Case) -> int:
+        """Networks with batches of one size share a trainer."""
+        return self._depth(case).batch_size
+
+    def trainer(self, case: Case) -> Trainer:
+        """SGD with momentum and weight decay."""
+        return Trainer(
+            data.load(self.settings.dataset, self.settings.limit),
+            self._depth(case).batch_size,
+            Optimizer(1.0, weight_decay=1e-4),
+            # The losses are looked at; the deepest networks are slow.
+            held_out=self._depth(case).batch_size,
+            kept=1,
+        )
+
+    def network(self, case: Case) -> str:
+        """With weight normalisation, and scaled for the paper's gains."""
+        settings = self.settings
+        if case["kind"] == PLAIN:
+            return (
+                f"plain_cnn:{case['size']},width={settings.width},"
+                f"strides={settings.strides},normalization=weight"
+            )
+        _, scaled = STARTS[case["start"]]
+        return (
+            f"wide_resnet:{6 * case['size'] + 4},k=1,normalization=weight,"
+            f"scaled={scaled},stem_stride={settings.stem_stride},"
+            f"stacks={case['size'] >= settings.stacks_from}"
+        )
+
+    def scheme(self, case: Case) -> str:
+        """The scheme behind the label."""
+        return STARTS[case["start"]][0]
+
+    def course(self, case: Case) -> Course:
+        """A constant rate for some steps."""
+        depth = self._depth(case)
+        per_epoch = self._trainer(case).steps_per_epoch
+        epochs = math.ceil(depth.steps / per_epoch)
+        return Course(self.settings.learning_rate, epochs, steps=depth.steps)
+
+    def _depth(self, case: Case) -> Depth:
+        listed = getattr(self.settings, case["kind"])
+        return next(depth for depth in listed if depth.size == case["size"])
+
+    def table(self, rows: Sequence[Row]) -> Table:
+        """The loss of the last steps, by network and start."""
+        return Table(
+            ("network", *STARTS),
+            tuple(
+                (
+                    f"{kind} {depth.size}, {depth.steps} steps",
+                    *(
+                        _cell(of(rows, kind=kind, size=depth.size, start=start))
+                        for start in STARTS
+                    ),
+                )
+                for kind in KINDS
+                for depth in getattr(self.settings, kind)
+            ),
+        )
+
+    def finding(self, rows: Sequence[Row]) -> Finding:
+        """The deepest network of each kind that learns in all runs."""
+        said, ahead, equal = [], [], []
+        for kind in KINDS:
+            deepest = {
+                start: self._deepest(of(rows, kind=kind, start=start))
+                for start in STARTS
+            }
+            others = [size for start, size in deepest.items() if start != PROPOSED]
+            ahead.append(deepest[PROPOSED] > max(others))
+            equal.append(deepest[PROPOSED] >= max(others) > 0)
+            found = ", ".join(
+                f"{start} {size or 'none'}"
+                for start, size in deepest.items()
+                if of(rows, kind=kind, start=start)
+            )
+            said.append(f"{kind}: {found}")
+        if all(ahead):
+            verdict = "confirmed"
+        elif any(ahead) or all(equal):
+            verdict = "partly"
+        else:
+            verdict = "not at this scale"
+        return Finding(
+            verdict,
+            "Deepest network whose loss is finite and below that of chance by "
+            f"{100 * LEARNT:.0f} % in the last steps of every run: {'; '.join(said)}.",
+            "That the signal is kept makes a plain network trainable, not fast: its "
+            "gradient still has to tell images apart through all layers. Residual "
+            "branches that are scaled by their number leave the shortcut to do that, "
+            "at any depth.",
+        )
+
+    def _deepest(self, rows: Sequence[Row]) -> int:
+        sizes = dict.fromkeys(row["case"]["size"] for row in rows)
+        return max(
+            (size for size in sizes if all(map(_learnt, of(rows, size=size)))),
+            default=0,
+        )
+
+    def figure(self, rows: Sequence[Row]) -> Figure:
+        """A panel for each kind of network."""
+        figure, axes = panels(len(KINDS))
+        for panel, kind in zip(axes, KINDS, strict=True):
+            sizes = [depth.size for depth in getattr(self.settings, kind)]
+            series = {
+                start: {
+                    size: [
+                        row["loss"]
+                        for row in of(rows, kind=kind, size=size, start=start)
+                        if not row["diverged"]
+                    ]
+                    for size in sizes
+                }
+                for start in STARTS
+            }
+            ranges(panel, series)
+            _furnish(panel, KINDS[kind])
+            ticks(panel, sizes)
+        legend(figure, axes[1], columns=3)
+        return figure
+
+
+def _furnish(panel: Axes, across: str) -> None:
+    chance = math.log(10)
+    panel.axhline(chance, color="0.5", linewidth=0.8, linestyle=":", zorder=0)
+    panel.set_xlabel(across)
+    panel.set_ylabel(
+        "training loss in the last steps\n(dotted: chance; no point: diverged)"
+    )
+    furnish(panel)
+
+
+def _learnt(row: Row) -> bool:
+    return not row["diverged"] and row["loss"] < (1 - LEARNT) * math.log(10)
+
+
+def _cell(rows: Sequence[Row]) -> str:
+    if not rows:
+        return "-"
+    diverged = sum(row["diverged"] for row in rows)
+    losses = Spread.of(row["loss"] for row in rows if not row["diverged"])
+    if losses is None:
+        return f"diverged ({diverged} of {len(rows)})"
+    text = losses.text(1, ".2f")
+    return f"{text}, {diverged} diverged" if diverged else text
+
+
+def main(arguments: Sequence[str] | None = None) -> list[Row]:
+    """The command."""
+    return command(ArpitFigure3, arguments)
+
+
+if __name__ == "__main__":
+    main()

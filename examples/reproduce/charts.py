@@ -10,11 +10,13 @@ from matplotlib.figure import Figure
 from keras_convinit.lab.curves import furnish, style
 
 
-def panels(count: int, width: float = 4.6, height: float = 4.0) -> tuple[Figure, Any]:
-    """A figure with panels side by side, and room for a legend below."""
+def panels(
+    count: int, width: float = 4.6, height: float = 4.0, rows: int = 1
+) -> tuple[Figure, Any]:
+    """A figure with panels side by side, in one row or in several."""
     # Without pyplot: no window system is asked for, no state is left behind.
-    figure = Figure(figsize=(width * count, height), layout="constrained")
-    return figure, figure.subplots(1, count, squeeze=False)[0]
+    figure = Figure(figsize=(width * count, height * rows), layout="constrained")
+    return figure, figure.subplots(rows, count, squeeze=False).ravel()
 
 
 def ranges(

@@ -1,6 +1,6 @@
 """Norms of hidden activations and of gradients by depth: Arpit et al. 2019, figure 1.
 
-    python examples/reproduce/arpit_figure1.py --output folder
+    python examples/reproduce/arpit_figure1.py
 
 A network of 20 dense layers and one of 40 residual blocks, at initialisation, on 1,000
 points from N(0, I) in R^500; hidden widths drawn from about 200 (150 to 249) and about
@@ -9,26 +9,52 @@ of He's law with gain 1, and the paper's gains on orthogonal and on He's directi
 The paper predicts a ratio of 1 at every layer of the dense network; for the residual
 one (1 + 1/40)^(b/2) at block b, up to 1.639, from the sum of 40 scaled branches.
 
-Takes half a minute and about 1 GB. Prints the last ratios beside the predictions,
-writes `arpit_figure1.png` and `arpit_figure1.json`.
+Takes half a minute and about 1 GB, at full size.
 """
 
-import argparse
 import dataclasses
-import json
-import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
-from norm_panels import draw
+from command import command
+from experiment import AbstractExperiment, Case, Finding, Row, Table
+from matplotlib.figure import Figure
+from norm_panels import norm_panels
 
 from keras_convinit.initializers import WeightNormGain
+from keras_convinit.lab.progress import AfterStep
 from keras_convinit.layers import ScaledResidual, WeightNormDense
 
-SAMPLES, INPUTS = 1000, 500
-LAYERS, BLOCKS = 20, 40
-WIDTHS = (200, 1000)
-SPREAD = 50
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How large everything is.
+
+    Args:
+        samples: Points.
+        inputs: Their dimension, that of the residual stream as well.
+        layers: Of the dense network.
+        blocks: Of the residual one.
+        widths: Middle of the hidden widths.
+        spread: How far they are from it at most.
+    """
+
+    samples: int
+    inputs: int
+    layers: int
+    blocks: int
+    widths: tuple[int, ...]
+    spread: int
+
+
+FULL = Settings(1000, 500, 20, 40, (200, 1000), 50)
+SCALES = {
+    "smoke": Settings(40, 100, 3, 4, (150,), 50),
+    "cpu": FULL,
+    "paper": FULL,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,16 +62,16 @@ class Start:
     """An initialisation of the figure.
 
     Args:
-        label: What the legend calls it.
         direction: Initializer of the direction v, only whose rows' directions matter.
         proposed: Whether gains are the paper's; 1 otherwise.
     """
 
-    label: str
     direction: str
     proposed: bool
 
-    def layer(self, units, gamma, activation=None):
+    def layer(
+        self, units: int, gamma: float, activation: str | None = None
+    ) -> WeightNormDense:
         """A layer of so many units; gamma is that of the paper's gain."""
         return WeightNormDense(
             units,
@@ -55,48 +81,45 @@ class Start:
         )
 
 
-STARTS = (
-    Start("He, gain 1", "he_normal", proposed=False),
-    Start("proposed, orthogonal", "orthogonal", proposed=True),
-    Start("proposed, He", "he_normal", proposed=True),
-)
+PROPOSED = "proposed, orthogonal"
+STARTS = {
+    "He, gain 1": Start("he_normal", proposed=False),
+    PROPOSED: Start("orthogonal", proposed=True),
+    "proposed, He": Start("he_normal", proposed=True),
+}
+
+Ratios = tuple[list[np.ndarray], list[np.ndarray]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Curve:
-    """Ratios of norms by depth, mean and standard deviation over the samples."""
-
-    start: str
-    network: str
-    direction: str
-    width: int
-    mean: list[float]
-    deviation: list[float]
-
-
-def norms(rows):
+def norms(rows: np.ndarray) -> np.ndarray:
     """Euclidean norm of each sample."""
     return np.linalg.norm(rows, axis=1)
 
 
-def apply(layer, rows):
+def apply(layer: Any, rows: np.ndarray) -> np.ndarray:
     """The layer's outputs as an array."""
     return keras.ops.convert_to_numpy(layer(rows))
 
 
-def widths_about(width, count, generator):
-    """Hidden widths, uniform within 50 of `width`."""
-    return generator.integers(width - SPREAD, width + SPREAD, count).tolist()
+def widths_about(
+    settings: Settings, width: int, count: int, generator: np.random.Generator
+) -> list[int]:
+    """Hidden widths, uniform about `width`."""
+    low, high = width - settings.spread, width + settings.spread
+    return generator.integers(low, high, count).tolist()
 
 
-def dense_network(start, width, inputs, generator):
-    """Ratios after each layer, and of the gradients on their way back.
-
-    Yields two lists of arrays, a ratio for each sample.
-    """
+def dense_network(
+    settings: Settings,
+    start: Start,
+    width: int,
+    inputs: np.ndarray,
+    generator: np.random.Generator,
+) -> Ratios:
+    """Ratios after each layer, and of the gradients on their way back."""
     layers = [
         start.layer(units, gamma=2.0, activation="relu")
-        for units in widths_about(width, LAYERS, generator)
+        for units in widths_about(settings, width, settings.layers, generator)
     ]
     outputs = [inputs]
     for layer in layers:
@@ -105,7 +128,7 @@ def dense_network(start, width, inputs, generator):
 
     gradient = generator.standard_normal(outputs[-1].shape)
     first = norms(gradient)
-    backward = []
+    backward: list[np.ndarray] = []
     for layer, rows in zip(reversed(layers[1:]), reversed(outputs[2:]), strict=True):
         kernel = keras.ops.convert_to_numpy(layer.kernel)
         gradient = ((rows > 0) * gradient) @ kernel.T
@@ -113,18 +136,24 @@ def dense_network(start, width, inputs, generator):
     return forward, backward
 
 
-def residual_network(start, width, inputs, generator):
+def residual_network(
+    settings: Settings,
+    start: Start,
+    width: int,
+    inputs: np.ndarray,
+    generator: np.random.Generator,
+) -> Ratios:
     """The same for a chain of residual blocks of two layers, ReLU between them."""
     blocks = [
         ScaledResidual(
             [
                 start.layer(units, gamma=2.0, activation="relu"),
-                start.layer(INPUTS, gamma=1.0),
+                start.layer(settings.inputs, gamma=1.0),
             ],
             # Without the paper's initialisation there is no scale either.
-            num_blocks=BLOCKS if start.proposed else 1,
+            num_blocks=settings.blocks if start.proposed else 1,
         )
-        for units in widths_about(width, BLOCKS, generator)
+        for units in widths_about(settings, width, settings.blocks, generator)
     ]
     outputs = [inputs]
     for block in blocks:
@@ -133,7 +162,7 @@ def residual_network(start, width, inputs, generator):
 
     gradient = generator.standard_normal(outputs[-1].shape)
     first = norms(gradient)
-    backward = []
+    backward: list[np.ndarray] = []
     for block, rows in zip(reversed(blocks[1:]), reversed(outputs[1:-1]), strict=True):
         expand, contract = block.branch.layers
         hidden = apply(expand, rows) > 0
@@ -146,70 +175,136 @@ def residual_network(start, width, inputs, generator):
     return forward, backward
 
 
-NETWORKS = {"dense": dense_network, "residual": residual_network}
+NETWORKS: dict[str, Callable[..., Ratios]] = {
+    "dense": dense_network,
+    "residual": residual_network,
+}
+DIRECTIONS = ("forward", "backward")
 
 
-def predicted(network, direction):
-    """The paper's ratio at each depth: theorems 1, 2 and 7, the last with its root."""
-    if network == "dense":
-        return np.ones(LAYERS if direction == "forward" else LAYERS - 1)
-    growth = (1 + 1 / BLOCKS) ** (np.arange(1, BLOCKS + 1) / 2)
-    return growth if direction == "forward" else growth[:-1][::-1]
+class ArpitFigure1(AbstractExperiment):
+    """Ratios of norms by depth."""
 
+    name = "arpit_figure1"
+    title = "Norms of activations and gradients by depth"
+    source = "Arpit et al. 2019, figure 1"
+    claim = (
+        "With the proposed gains the norms of activations and gradients stay what they "
+        "are through dense layers, and through all blocks of a residual network grow "
+        "by a factor between sqrt(2) and sqrt(e)."
+    )
+    scales = SCALES
 
-def measure(seed):
-    """All curves of the figure."""
-    curves = []
-    for name, network in NETWORKS.items():
-        for width in WIDTHS:
-            for start in STARTS:
-                keras.utils.set_random_seed(seed)
-                generator = np.random.default_rng(seed)
-                inputs = generator.standard_normal((SAMPLES, INPUTS)).astype("float32")
-                ratios = network(start, width, inputs, generator)
-                for direction, rows in zip(
-                    ("forward", "backward"), ratios, strict=True
-                ):
-                    curves.append(
-                        Curve(
-                            start=start.label,
-                            network=name,
-                            direction=direction,
-                            width=width,
-                            mean=[float(row.mean()) for row in rows],
-                            deviation=[float(row.std()) for row in rows],
-                        )
-                    )
-    return curves
+    def cases(self) -> list[Case]:
+        """Network by network."""
+        return [
+            {"seed": 0, "network": network, "width": width, "start": start}
+            for network in NETWORKS
+            for width in self.settings.widths
+            for start in STARTS
+        ]
 
-
-def main(arguments=None):
-    """Measures, prints, draws."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path())
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args(arguments)
-    options.output.mkdir(parents=True, exist_ok=True)
-    curves = measure(options.seed)
-    print(f"{'network':<10}{'signal':<10}{'width':>6}  {'start':<24}{'ratio':>10}")
-    for curve in curves:
-        end = -1 if curve.direction == "forward" else 0
-        print(
-            f"{curve.network:<10}{curve.direction:<10}{curve.width:>6}  "
-            f"{curve.start:<24}{curve.mean[end]:>10.4g}"
-            f" +- {curve.deviation[end]:.2g}"
-            f"  (predicted {predicted(curve.network, curve.direction)[end]:.4g})"
+    def run(self, case: Case, after_step: AfterStep) -> Row:
+        """Mean and standard deviation over the samples, at each depth."""
+        settings = self.settings
+        keras.utils.set_random_seed(case["seed"])
+        generator = np.random.default_rng(case["seed"])
+        inputs = generator.standard_normal((settings.samples, settings.inputs))
+        network, start = NETWORKS[case["network"]], STARTS[case["start"]]
+        ratios = network(
+            settings, start, case["width"], inputs.astype("float32"), generator
         )
-    result = {
-        "seed": options.seed,
-        "keras": keras.__version__,
-        "backend": keras.backend.backend(),
-        "curves": [dataclasses.asdict(curve) for curve in curves],
-    }
-    path = options.output / "arpit_figure1.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    draw(curves, predicted, path.with_suffix(".png"))
-    return curves
+        after_step(0.0)
+        return {
+            direction: {
+                "mean": [_digits(row.mean()) for row in rows],
+                "deviation": [_digits(row.std()) for row in rows],
+            }
+            for direction, rows in zip(DIRECTIONS, ratios, strict=True)
+        }
+
+    def predicted(self, network: str, direction: str) -> np.ndarray:
+        """The ratio at each depth: theorems 1, 2 and 7, the last with its root."""
+        if network == "dense":
+            layers = self.settings.layers
+            return np.ones(layers if direction == "forward" else layers - 1)
+        blocks = self.settings.blocks
+        growth = (1 + 1 / blocks) ** (np.arange(1, blocks + 1) / 2)
+        return growth if direction == "forward" else growth[:-1][::-1]
+
+    def table(self, rows: Sequence[Row]) -> Table:
+        """The last ratios beside the predictions."""
+        return Table(
+            ("network, width, start", *DIRECTIONS, "predicted"),
+            tuple(
+                (
+                    f"{network}, about {row['case']['width']}, {row['case']['start']}",
+                    *(_last(row, direction) for direction in DIRECTIONS),
+                    " and ".join(
+                        f"{self.predicted(network, direction)[_end(direction)]:.3f}"
+                        for direction in DIRECTIONS
+                    ),
+                )
+                for row in rows
+                for network in [row["case"]["network"]]
+            ),
+        )
+
+    def finding(self, rows: Sequence[Row]) -> Finding:
+        """How far the ratios at the end are from the predicted ones."""
+        errors = [
+            abs(
+                row[direction]["mean"][_end(direction)]
+                / self.predicted(row["case"]["network"], direction)[_end(direction)]
+                - 1
+            )
+            for row in rows
+            if STARTS[row["case"]["start"]].proposed
+            for direction in DIRECTIONS
+        ]
+        others = [
+            row["forward"]["mean"][-1]
+            for row in rows
+            if not STARTS[row["case"]["start"]].proposed
+        ]
+        worst = max(errors, default=1.0)
+        if worst < 0.1:
+            verdict = "confirmed"
+        else:
+            verdict = "partly" if worst < 0.5 else "contradicted"
+        return Finding(
+            verdict,
+            f"With the proposed gains the ratios at the end are within "
+            f"{100 * worst:.1f} % of the predicted ones, forwards and backwards. With "
+            f"gain 1 they are between {min(others, default=1):.2g} and "
+            f"{max(others, default=1):.2g} forwards.",
+            "The gains do what the theorems say at finite width, whatever law the "
+            "directions have.",
+        )
+
+    def figure(self, rows: Sequence[Row]) -> Figure:
+        """Four panels: dense and residual, forwards and backwards."""
+        return norm_panels(rows, self.predicted)
+
+
+def _end(direction: str) -> int:
+    """Where a signal ends: the error signal at the first layer."""
+    return -1 if direction == "forward" else 0
+
+
+def _last(row: Row, direction: str) -> str:
+    at = _end(direction)
+    mean, deviation = row[direction]["mean"][at], row[direction]["deviation"][at]
+    return f"{mean:.4g} +- {deviation:.2g}"
+
+
+def _digits(value: float) -> float:
+    return float(f"{value:.6g}")
+
+
+def main(arguments: Sequence[str] | None = None) -> list[Row]:
+    """The command."""
+    return command(ArpitFigure1, arguments)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,45 @@ from keras_convinit.lab.versions import versions
 
 # Changed when a file of an earlier version could be misunderstood.
 FORMAT = 1
+
+
+def load(path: Path) -> dict[str, Any]:
+    """What is in a file of results.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its values; `rows` are the finished runs.
+
+    Raises:
+        LabError: It is not such a file, or damaged.
+    """
+    try:
+        values = json.loads(path.read_text())
+        if values["format"] != FORMAT:
+            raise ValueError("another version of the program wrote it")
+        names = "name", "scale", "settings", "versions", "machine", "date", "planned"
+        return {
+            name: values[name] for name in (*names, "format", "seconds", "command")
+        } | {"rows": [dict(row, case=dict(row["case"])) for row in values["rows"]]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LabError(
+            f"{path} is not a file of results, or is damaged "
+            f"({type(error).__name__}: {error}). Delete it, or choose another --output."
+        ) from error
+
+
+def settings_of(experiment: AbstractExperiment) -> Any:
+    """The settings as they come back from a file."""
+    return json.loads(json.dumps(dataclasses.asdict(experiment.settings)))
+
+
+def in_order(experiment: AbstractExperiment, rows: Iterable[Row]) -> list[Row]:
+    """The runs that the experiment has, in its order."""
+    by_key = {_key(row["case"]): row for row in rows}
+    keys = map(_key, experiment.cases())
+    return [by_key[key] for key in keys if key in by_key]
 
 
 class Results:
@@ -44,7 +84,7 @@ class Results:
             "scale": scale,
             "command": f"python examples/reproduce/{experiment.name}.py "
             f"--scale {scale}",
-            "settings": json.loads(json.dumps(dataclasses.asdict(experiment.settings))),
+            "settings": settings_of(experiment),
             "versions": versions(),
         }
         self.machine = f"{platform.machine()}, {os.cpu_count()} cores"
@@ -55,8 +95,7 @@ class Results:
     @property
     def rows(self) -> list[Row]:
         """The finished runs, in the order of the cases."""
-        keys = map(_key, self.experiment.cases())
-        return [self._rows[key] for key in keys if key in self._rows]
+        return in_order(self.experiment, self._rows.values())
 
     def pending(self) -> list[Case]:
         """The cases that are not finished."""
@@ -88,23 +127,15 @@ class Results:
         write_text(self.path, f'{head},\n "rows": [\n{lines}\n ]\n}}\n')
 
     def _read(self) -> None:
-        try:
-            values = json.loads(self.path.read_text())
-            earlier = {name: values[name] for name in self.about}
-            rows = {_key(row["case"]): row for row in values["rows"]}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise LabError(
-                f"{self.path} is not a file of results, or is damaged "
-                f"({type(error).__name__}: {error}). Delete it, or choose another "
-                "--output."
-            ) from error
+        values = load(self.path)
+        earlier = {name: values[name] for name in self.about}
         changes = changed(earlier, self.about)
         if changes:
             raise LabError(
                 f"{self.path} was made otherwise: {'; '.join(changes)}. Choose "
                 "another --output, or delete it."
             )
-        self._rows = rows
+        self._rows = {_key(row["case"]): row for row in values["rows"]}
 
 
 def _key(case: Any) -> str:

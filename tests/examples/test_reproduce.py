@@ -1,31 +1,296 @@
-"""The reproductions run, in small."""
+"""The reproductions run, in small, and say what their runs say."""
 
+import dataclasses
 import importlib
 import json
 import math
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+BACKEND = keras.backend.backend()
 
 
-def test_figure_1_of_arpit(root, tmp_path, monkeypatch, capsys):
+@pytest.fixture
+def module(root, monkeypatch):
+    """Imports a module of the folder by name."""
     monkeypatch.syspath_prepend(str(root / "examples" / "reproduce"))
-    figure = importlib.import_module("arpit_figure1")
-    small = {"SAMPLES": 40, "INPUTS": 100, "LAYERS": 3, "BLOCKS": 4}
-    for name, value in {**small, "WIDTHS": (150,)}.items():
-        monkeypatch.setattr(figure, name, value)
-    curves = figure.main(["--output", str(tmp_path)])
+    return importlib.import_module
 
-    # Two networks, two directions, three starts.
-    assert len(curves) == 12
+
+@pytest.fixture
+def run(module, tmp_path):
+    """Runs a command at the smallest scale."""
+
+    def run(name, *arguments):
+        options = ["--scale", "smoke", "--output", str(tmp_path), *arguments]
+        return module(name).main(options)
+
+    return run
+
+
+def test_figure_1_of_arpit(run, tmp_path, capsys):
+    rows = run("arpit_figure1")
+    # Two networks, three starts.
+    assert len(rows) == 6
     (residual,) = (
-        curve
-        for curve in curves
-        if (curve.network, curve.direction, curve.start)
-        == ("residual", "forward", "proposed, orthogonal")
+        row
+        for row in rows
+        if (row["case"]["network"], row["case"]["start"])
+        == ("residual", "proposed, orthogonal")
     )
     growth = math.sqrt((1 + 1 / 4) ** 4)
     # 40 samples of a deviation of some 20 % each.
-    assert abs(residual.mean[-1] / growth - 1) < 0.16
-    assert "predicted 1.562" in capsys.readouterr().out
+    assert abs(residual["forward"]["mean"][-1] / growth - 1) < 0.16
+    assert "1.562 and" in capsys.readouterr().out
     values = json.loads((tmp_path / "arpit_figure1.json").read_text())
-    assert len(values["curves"]) == 12
+    assert len(values["rows"]) == 6
     picture = (tmp_path / "arpit_figure1.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
+
+
+# Search for sizes and second derivatives are tested elsewhere on every backend.
+SLOW = ("arpit_figure3", "arpit_table2", "zhang_tables", "plain_depth")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "arpit_figure2",
+        "arpit_figure3",
+        "arpit_figure4",
+        "arpit_table1",
+        "arpit_table2",
+        "zhang_figures2to7",
+        "zhang_tables",
+        "plain_depth",
+    ],
+)
+def test_in_small(name, module, run, tmp_path, capsys):
+    if name in SLOW and BACKEND != "tensorflow":
+        pytest.skip("once is enough")
+    rows = run(name)
+    (experiment,) = (
+        kind for kind in module("experiments").EXPERIMENTS if kind.name == name
+    )
+    assert len(rows) == len(experiment(experiment.scales["smoke"]).cases())
+    assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert f"{len(rows)} of {len(rows)} runs" in capsys.readouterr().out
+    # Nothing is run a second time.
+    before = (tmp_path / f"{name}.json").read_bytes()
+    assert run(name) == rows
+    assert (tmp_path / f"{name}.json").read_bytes() == before
+
+
+def test_every_scale_can_be_planned(module):
+    for kind in module("experiments").EXPERIMENTS:
+        assert set(kind.scales) == {"smoke", "cpu", "paper"}
+        for settings in kind.scales.values():
+            cases = kind(settings).cases()
+            keys = {json.dumps(case, sort_keys=True) for case in cases}
+            assert len(keys) == len(cases) > 0
+            # What is interrupted has all networks with the first seeds.
+            seeds = [case["seed"] for case in cases]
+            assert seeds == sorted(seeds)
+
+
+@pytest.fixture
+def trainer(module):
+    def make():
+        from keras_convinit.lab import data
+        from keras_convinit.lab.recipes import Optimizer
+
+        images = data.load("digits", 96)
+        return module("training").Trainer(images, 32, Optimizer(1.0, weight_decay=0.01))
+
+    return make
+
+
+def outcome(trainer, module, network, scheme, seed, rate=0.05):
+    course = module("training").Course(rate, 2, evaluations=2)
+    found = dataclasses.asdict(trainer.run(network, scheme, seed, course))
+    return {name: value for name, value in found.items() if "seconds" not in name}
+
+
+NETWORK = "residual_cnn:1,width=3,normalization=batch"
+
+
+def test_a_run_does_not_depend_on_those_before(trainer, module):
+    one = trainer()
+    first = outcome(one, module, NETWORK, "he_normal", 0)
+    assert outcome(one, module, NETWORK, "auto", 1) != first
+    # One that leaves nothing finite behind.
+    assert outcome(one, module, NETWORK, "he_normal", 0, rate=1e20)["diverged"]
+    assert outcome(one, module, NETWORK, "he_normal", 0) == first
+    assert outcome(trainer(), module, NETWORK, "he_normal", 0) == first
+
+
+def test_it_trains_as_fit_does(trainer, module):
+    from keras_convinit import initialize
+    from keras_convinit.lab import data, models
+    from keras_convinit.optimizers import CoupledSGD
+
+    one = trainer()
+    found = outcome(one, module, NETWORK, "he_normal", 0)
+    model = models.from_spec(NETWORK, input_shape=(8, 8, 1), num_classes=10)
+    initialize(model, "he_normal", seed=0)
+    model.compile(
+        CoupledSGD(0.05, momentum=0.9, weight_decay=0.01),
+        keras.losses.CategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    model.fit(data.batches(one.images, batch_size=32, epochs=2, seed=0), verbose=0)
+    images, labels = one.images.part("test")
+    logits = model.predict(one.images.standardized(images), verbose=0)
+    right = np.mean(logits.argmax(axis=1) == labels)
+    assert found["held_out"][-1] == (6, pytest.approx(right, abs=1e-4))
+    assert [step for step, _ in found["held_out"]] == [3, 6]
+
+
+def test_a_divergence_counts_as_nothing_learnt(trainer, module):
+    found = outcome(trainer(), module, NETWORK, "he_normal", 0, rate=1e30)
+    assert found["diverged"]
+    assert found["loss"] is None
+    assert found["held_out"][-1] == (found["steps"], 0.0)
+    assert found["steps"] < 6
+
+
+def test_it_goes_on_where_it_ended(module, run, tmp_path, monkeypatch):
+    experiment = module("zhang_figures2to7").ZhangFigures2To7
+    carried_out = experiment.run
+    calls = []
+
+    def run_one(self, case, after_step):
+        calls.append(case["numerator"])
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return carried_out(self, case, after_step)
+
+    monkeypatch.setattr(experiment, "run", run_one)
+    with pytest.raises(SystemExit) as stopped:
+        run("zhang_figures2to7")
+    assert stopped.value.code == 130
+    assert len(run("zhang_figures2to7")) == 2
+    assert calls == [1.0, 5.0, 5.0]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda text: text[:-30], "is damaged"),
+        (lambda text: text.replace('"limit": 200', '"limit": 300'), "settings.limit"),
+        (lambda text: text.replace('"keras": "', '"keras": "0.'), "versions.keras"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_left_alone(
+    spoil, message, run, tmp_path, capsys, monkeypatch
+):
+    run("zhang_figures2to7")
+    path = tmp_path / "zhang_figures2to7.json"
+    path.write_text(spoil(path.read_text()))
+    spoilt = path.read_bytes()
+    monkeypatch.setenv("COLUMNS", "500")
+    with pytest.raises(SystemExit) as stopped:
+        run("zhang_figures2to7")
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().out
+    assert path.read_bytes() == spoilt
+
+
+def test_seeds_in_portions(run, module, monkeypatch, tmp_path):
+    experiment = module("zhang_figures2to7").ZhangFigures2To7
+    smoke = experiment.scales["smoke"]
+    scales = {"smoke": dataclasses.replace(smoke, seeds=2)}
+    monkeypatch.setattr(experiment, "scales", scales)
+    assert len(run("zhang_figures2to7", "--seeds", "1")) == 2
+    assert len(run("zhang_figures2to7")) == 4
+
+
+def accuracies(case, value):
+    return {"case": case, "diverged": False, "held_out": [[1, value]]}
+
+
+def finding(kind, value, scale="cpu"):
+    """What an experiment finds if accuracies are a function of the case."""
+    experiment = kind(kind.scales[scale])
+    rows = [accuracies(case, value(case)) for case in experiment.cases()]
+    return experiment.finding(rows)
+
+
+def best_numerator(at):
+    """The accuracy is highest at a numerator that depends on the learning rate."""
+
+    def value(case):
+        distance = math.log(case["numerator"] / at(case["learning_rate"]))
+        return 0.5 - 0.01 * abs(distance)
+
+    return value
+
+
+@pytest.mark.parametrize(
+    ("at", "verdict"),
+    [
+        (lambda rate: {0.1: 25, 0.01: 5, 0.001: 1}[rate], "confirmed"),
+        (lambda rate: {0.1: 1, 0.01: 5, 0.001: 25}[rate], "contradicted"),
+        (lambda rate: 5, "not at this scale"),
+    ],
+)
+def test_what_figures_2_to_7_say(module, at, verdict):
+    kind = module("zhang_figures2to7").ZhangFigures2To7
+    assert finding(kind, best_numerator(at)).verdict == verdict
+
+
+def test_what_figure_2_says(module):
+    kind = module("arpit_figure2").ArpitFigure2
+
+    def to_depth(deepest):
+        return lambda case: 0.9 if case["depth"] <= deepest[case["start"]] else 0.1
+
+    starts = list(module("arpit_figure2").SCHEMES)
+    paper = dict(zip(starts, (200, 10, 50, 20), strict=True))
+    found = finding(kind, to_depth(paper))
+    assert found.verdict == "confirmed"
+    assert "proposed: 200 layers; PyTorch default, orthogonal: 10" in found.here
+    alike = dict(zip(starts, (200, 10, 200, 20), strict=True))
+    assert finding(kind, to_depth(alike)).verdict == "partly"
+    behind = dict(zip(starts, (10, 50, 200, 20), strict=True))
+    assert finding(kind, to_depth(behind)).verdict == "contradicted"
+    none = dict.fromkeys(starts, 0)
+    assert finding(kind, to_depth(none)).verdict == "not at this scale"
+
+
+def test_the_page_of_results_is_what_the_files_say(root, module):
+    """After a run, `python examples/reproduce/write_results.py`."""
+    folder = root / "examples" / "reproduce"
+    page = module("write_results").results_page(folder / "results" / "cpu", folder)
+    assert page == (folder / "RESULTS.md").read_text()
+
+
+def test_results_of_other_settings_are_not_told(run, module, tmp_path):
+    run("zhang_figures2to7")
+    path = tmp_path / "zhang_figures2to7.json"
+    page = module("write_results").results_page(tmp_path, tmp_path)
+    assert "## The best initial variance by learning rate" in page
+    assert "2 of 2 runs; seeds: 1" in page
+    path.write_text(path.read_text().replace('"limit": 200', '"limit": 300'))
+    with pytest.raises(ValueError, match=r"limit is 300 in the file, 200 now"):
+        module("write_results").results_page(tmp_path, tmp_path)
+
+
+def test_all_of_them_run_in_processes_of_their_own(module, monkeypatch, capsys):
+    run_all = module("run_all")
+    commands = []
+
+    def run(command, check=False):
+        commands.append(command)
+        failed = "arpit_figure4" in command[1]
+        return type("Done", (), {"returncode": int(failed)})
+
+    monkeypatch.setattr(run_all.subprocess, "run", run)
+    failed = run_all.main(["--scale", "smoke", "--seeds", "1"])
+    assert failed == ["arpit_figure4"]
+    assert len(commands) == len(module("experiments").EXPERIMENTS)
+    assert commands[0][0] == sys.executable
+    assert commands[0][2:] == ["--scale", "smoke", "--seeds", "1"]

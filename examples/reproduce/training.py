@@ -46,7 +46,7 @@ class Outcome:
     steps: int
     loss: float | None
     accuracy: float | None
-    held_out: list[tuple[int, float]]
+    held_out: list[list[float]]
     training_seconds: float
     initialization_seconds: float
 
@@ -145,7 +145,7 @@ class Trainer:
         looks = _looks(steps, course.evaluations)
         losses: list[float] = []
         accuracies: list[float] = []
-        held_out: list[tuple[int, float]] = []
+        held_out: list[list[float]] = []
         seconds = 0.0
         batches = iter(self._batches(seed, course.epochs))
         for step in range(steps):
@@ -166,10 +166,10 @@ class Trainer:
                 # What the last step made of the weights may be seen here first.
                 if not math.isfinite(found["cross_entropy"]):
                     break
-                held_out.append((step + 1, round(found["accuracy"], 5)))
+                held_out.append([step + 1, round(found["accuracy"], 5)])
         diverged = not held_out or held_out[-1][0] < steps
         if diverged:
-            held_out.append((len(losses), 0.0))
+            held_out.append([len(losses), 0.0])
         return Outcome(
             diverged=diverged,
             steps=len(losses),

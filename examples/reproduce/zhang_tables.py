@@ -57,7 +57,7 @@ class Settings:
             KAIMING: "variance_scaling:scale=2.0,mode=fan_out,"
             "distribution=untruncated_normal",
             **self.searches,
-            OURS: f"zhang_backward:gamma={self.networks[network]}",
+            OURS: f"zhang_backward:gamma={self.networks[network]!r}",
             "auto": "auto",
         }
 
@@ -66,7 +66,7 @@ SCALES = {
     "smoke": Settings(
         "digits",
         200,
-        {"resnet_cifar:8,width=4": "0.4"},
+        {"resnet_cifar:8,width=4": "zhang2022/cifar10/resnet110"},
         {
             "MetaInit": "metainit:steps=1,batch_size=8",
             "GradInit": "gradinit:iterations=1,batch_size=8",

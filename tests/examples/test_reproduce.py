@@ -10,6 +10,9 @@ import keras
 import numpy as np
 import pytest
 
+from keras_convinit.lab.errors import LabError
+from keras_convinit.lab.scheme_source import scheme_from
+
 BACKEND = keras.backend.backend()
 
 
@@ -88,12 +91,16 @@ def test_every_scale_can_be_planned(module):
     for kind in module("experiments").EXPERIMENTS:
         assert set(kind.scales) == {"smoke", "cpu", "paper"}
         for settings in kind.scales.values():
-            cases = kind(settings).cases()
+            experiment = kind(settings)
+            cases = experiment.cases()
             keys = {json.dumps(case, sort_keys=True) for case in cases}
             assert len(keys) == len(cases) > 0
             # What is interrupted has all networks with the first seeds.
             seeds = [case["seed"] for case in cases]
             assert seeds == sorted(seeds)
+            for case in cases[: len(cases) // len(set(seeds))]:
+                if hasattr(experiment, "scheme"):
+                    scheme_from(experiment.scheme(case))
 
 
 @pytest.fixture
@@ -145,7 +152,7 @@ def test_it_trains_as_fit_does(trainer, module):
     images, labels = one.images.part("test")
     logits = model.predict(one.images.standardized(images), verbose=0)
     right = np.mean(logits.argmax(axis=1) == labels)
-    assert found["held_out"][-1] == (6, pytest.approx(right, abs=1e-4))
+    assert found["held_out"][-1] == [6, pytest.approx(right, abs=1e-4)]
     assert [step for step, _ in found["held_out"]] == [3, 6]
 
 
@@ -153,7 +160,7 @@ def test_a_divergence_counts_as_nothing_learnt(trainer, module):
     found = outcome(trainer(), module, NETWORK, "he_normal", 0, rate=1e30)
     assert found["diverged"]
     assert found["loss"] is None
-    assert found["held_out"][-1] == (found["steps"], 0.0)
+    assert found["held_out"][-1] == [found["steps"], 0.0]
     assert found["steps"] < 6
 
 
@@ -275,7 +282,7 @@ def test_results_of_other_settings_are_not_told(run, module, tmp_path):
     assert "## The best initial variance by learning rate" in page
     assert "2 of 2 runs; seeds: 1" in page
     path.write_text(path.read_text().replace('"limit": 200', '"limit": 300'))
-    with pytest.raises(ValueError, match=r"limit is 300 in the file, 200 now"):
+    with pytest.raises(LabError, match=r"limit is 300 in the file, 200 now"):
         module("write_results").results_page(tmp_path, tmp_path)
 
 

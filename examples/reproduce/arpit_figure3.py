@@ -50,12 +50,14 @@ class Depth:
         steps: Of training.
         seeds: Runs of each start.
         batch_size: Images in a step.
+        stem_stride: Of a residual one: 2 for maps of half the size.
     """
 
     size: int
     steps: int
     seeds: int
     batch_size: int
+    stem_stride: int = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +69,6 @@ class Settings:
         limit: Training images, and held-out ones, at most.
         width: Channels of the plain networks.
         strides: Of their first layers.
-        stem_stride: Of the residual networks.
         stacks_from: Blocks in a stage from which on they run as stacks.
         plain: The plain networks.
         residual: The residual ones.
@@ -78,7 +79,6 @@ class Settings:
     limit: int | None
     width: int
     strides: tuple[int, ...]
-    stem_stride: int
     stacks_from: int
     plain: tuple[Depth, ...]
     residual: tuple[Depth, ...]
@@ -91,7 +91,6 @@ SCALES = {
         200,
         4,
         (2,),
-        1,
         2,
         (Depth(3, 2, 1, 50),),
         (Depth(1, 2, 1, 50), Depth(2, 2, 1, 50)),
@@ -101,14 +100,13 @@ SCALES = {
         6400,
         64,
         (2, 2),
-        2,
         100,
         tuple(Depth(layers, 150, 3, 64) for layers in (5, 25, 50, 100)),
         (
-            Depth(1, 150, 3, 64),
-            Depth(16, 150, 3, 64),
-            Depth(166, 50, 3, 32),
-            Depth(1666, 10, 1, 16),
+            Depth(1, 150, 3, 64, stem_stride=2),
+            Depth(16, 150, 3, 64, stem_stride=2),
+            Depth(166, 50, 3, 32, stem_stride=2),
+            Depth(1666, 10, 1, 16, stem_stride=2),
         ),
     ),
     "paper": Settings(
@@ -116,10 +114,12 @@ SCALES = {
         None,
         512,
         (2, 2),
-        1,
         1000,
         tuple(Depth(layers, 500 * 390, 3, 128) for layers in (5, 25, 100)),
-        tuple(Depth(blocks, 390, 3, 128) for blocks in (1, 16, 166, 1666)),
+        (
+            *(Depth(blocks, 390, 3, 128) for blocks in (1, 16, 166)),
+            Depth(1666, 390, 3, 128, stem_stride=2),
+        ),
     ),
 }
 
@@ -176,7 +176,7 @@ class ArpitFigure3(AbstractTrainings):
         _, scaled = STARTS[case["start"]]
         return (
             f"wide_resnet:{6 * case['size'] + 4},k=1,normalization=weight,"
-            f"scaled={scaled},stem_stride={settings.stem_stride},"
+            f"scaled={scaled},stem_stride={self._depth(case).stem_stride},"
             f"stacks={case['size'] >= settings.stacks_from}"
         )
 

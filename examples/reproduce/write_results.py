@@ -1,8 +1,8 @@
-"""Writes RESULTS.md and its pictures from the files of finished runs.
+"""Writes RESULTS.md, its pictures and README's share of it from the finished runs.
 
     python examples/reproduce/write_results.py
 
-Nothing in that page is typed in: figures, verdicts and pictures come from the files in
+Nothing in them is typed in: figures, verdicts and pictures come from the files in
 `results/cpu`, which the commands of this folder write.
 """
 
@@ -19,6 +19,9 @@ from results import in_order, load, settings_of
 from keras_convinit.lab.differences import changed
 from keras_convinit.lab.errors import LabError
 from keras_convinit.lab.files import write_text, write_whole
+
+BEGIN = "<!-- Written by `python examples/reproduce/write_results.py`: begin -->"
+END = "<!-- end of claims -->"
 
 OPENING = """\
 # What the papers claim, and what happens here
@@ -42,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> str:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=HERE / "results" / "cpu")
     parser.add_argument("--output", type=Path, default=HERE / "RESULTS.md")
+    parser.add_argument("--readme", type=Path, default=HERE.parent.parent / "README.md")
     options = parser.parse_args(arguments)
     page = results_page(options.results, options.output.parent)
     write_text(options.output, page)
@@ -50,7 +54,29 @@ def main(arguments: Sequence[str] | None = None) -> str:
         figure = experiment.figure(in_order(experiment, values["rows"]))
         path = options.results / f"{kind.name}.png"
         write_whole(path, lambda file, f=figure: f.savefig(file, format="png", dpi=110))
+    if options.readme.exists():
+        text = options.readme.read_text()
+        write_text(options.readme, with_share(text, readme_share(options.results)))
     return page
+
+
+def readme_share(folder: Path) -> str:
+    """What README tells: claims and verdicts."""
+    rows = []
+    for kind, values in _kept(folder):
+        experiment = kind(kind.scales[values["scale"]])
+        done = in_order(experiment, values["rows"])
+        verdict = experiment.finding(done).verdict
+        runs = f"{len(done)} of {values['planned']}"
+        rows.append((kind.source, kind.claim, verdict, runs))
+    return _markdown(Table(("source", "claim", "here", "runs"), tuple(rows)))
+
+
+def with_share(text: str, share: str) -> str:
+    """README with that share in its place; as it is where it has no place for it."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    return f"{before}{begin}\n\n{share}\n\n{end}{after}" if end else text
 
 
 def results_page(folder: Path, beside: Path) -> str:

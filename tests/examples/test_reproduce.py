@@ -271,8 +271,14 @@ def test_what_figure_2_says(module):
 def test_the_page_of_results_is_what_the_files_say(root, module):
     """After a run, `python examples/reproduce/write_results.py`."""
     folder = root / "examples" / "reproduce"
-    page = module("write_results").results_page(folder / "results" / "cpu", folder)
+    writer = module("write_results")
+    page = writer.results_page(folder / "results" / "cpu", folder)
     assert page == (folder / "RESULTS.md").read_text()
+    readme = (root / "README.md").read_text()
+    share = writer.readme_share(folder / "results" / "cpu")
+    assert share in readme
+    assert writer.with_share(readme, share) == readme
+    assert "| other |" in writer.with_share(readme, "| other |")
 
 
 def test_results_of_other_settings_are_not_told(run, module, tmp_path):

@@ -45,7 +45,7 @@ def furnish_accuracy(axes: Axes, title: str, across: str, classes: int = 10) -> 
     axes.set_title(title, fontsize=10)
     axes.set_xlabel(across)
     axes.set_ylabel("held-out accuracy, %")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, max(axes.get_ylim()[1], 150 / classes))
     axes.axhline(100 / classes, color="0.5", linewidth=0.8, linestyle=":")
     axes.annotate(
         "chance",

@@ -1,4 +1,6 @@
+import importlib
 import os
+import sys
 
 import keras
 import pytest
@@ -92,17 +94,18 @@ class MyLayer(keras.layers.Layer):
 """
 
 
-def test_a_file_that_needs_classes(tmp_path, fresh_process):
+def test_a_file_that_needs_classes(tmp_path, monkeypatch):
     (tmp_path / "my_classes.py").write_text(CLASSES)
-    fresh_process(
-        f"""
-        import sys
-        sys.path.insert(0, {str(tmp_path)!r})
-        import keras, my_classes
-        layers = [keras.Input((5,)), my_classes.MyLayer(), keras.layers.Dense(3)]
-        keras.Sequential(layers).save({str(tmp_path / "custom.keras")!r})
-        """
-    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    classes = importlib.import_module("my_classes")
+    layers = [keras.Input((5,)), classes.MyLayer(), keras.layers.Dense(3)]
+    keras.Sequential(layers).save(tmp_path / "custom.keras")
+    # As in a process that has not heard of them.
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_classes")
+    del keras.saving.get_custom_objects()["my_package>MyLayer"]
+
     assert unknown_classes(tmp_path / "custom.keras") == ["my_package>MyLayer"]
     result = invoked("custom.keras")
     assert result.exit_code == _app.MISSING

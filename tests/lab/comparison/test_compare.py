@@ -4,6 +4,7 @@ import sys
 
 import keras
 import pytest
+from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 from keras_convinit.lab import cli
@@ -45,7 +46,8 @@ def invoked(tmp_path, monkeypatch):
 
 @pytest.fixture
 def pretend(monkeypatch, make_run):
-    """Runs take no time; in the given one somebody presses Ctrl-C."""
+    """Runs and figures take no time; in a run somebody may press Ctrl-C."""
+    monkeypatch.setattr(room, "comparison_figure", lambda *results: Figure((1, 1)))
 
     def pretend(interrupted=None):
         done = []

@@ -143,6 +143,24 @@ def test_other_settings_are_refused(invoked, pretend, tmp_path):
     assert before == {file: file.read_bytes() for file in before}
 
 
+def test_another_model_in_the_same_file_is_refused(invoked, pretend):
+    def saved(activation):
+        layers = [keras.Input((8, 8, 1)), keras.layers.Flatten()]
+        layers.append(keras.layers.Dense(10, activation))
+        keras.Sequential(layers).save("small.keras")
+
+    pretend()
+    saved(None)
+    assert invoked(model="small.keras").exit_code == 0
+    result = invoked(model="small.keras")
+    assert "2 of 2 runs are taken over" in result.stdout
+    # With as many parameters.
+    saved("tanh")
+    result = invoked(model="small.keras")
+    assert result.exit_code == _app.MISSING
+    assert "checksum is" in result.stderr
+
+
 def test_options_arrive(invoked, monkeypatch):
     plans = []
 

@@ -64,7 +64,8 @@ def test_string_initializer(page, tmp_path, capsys):
 
 
 def test_weight_norm_wrn(page, capsys):
-    page("weight_norm_wrn").main([*SMALL, "--depth", "10", "--batch", "32"])
+    small = ["--limit", "64", "--epochs", "1", "--depth", "10", "--batch", "32"]
+    page("weight_norm_wrn").main(small)
     line = capsys.readouterr().out.splitlines()[-1]
     assert "wide_resnet of 10 layers, weight normalisation: " in line
 

@@ -32,7 +32,7 @@ def main(arguments=None):
     parser.add_argument("--depth", type=int, default=40, help="6n + 4")
     parser.add_argument("--k", type=int, default=1, help="how many times as wide")
     parser.add_argument("--learning-rate", type=float, default=0.03)
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=15, help="at least one")
     parser.add_argument("--batch", type=int, default=64)
     options = parser.parse_args(arguments)
 
@@ -57,7 +57,8 @@ def main(arguments=None):
         initial_learning_rate=0.0,
         warmup_target=options.learning_rate,
         warmup_steps=steps,  # One epoch.
-        decay_steps=(options.epochs - 1) * steps,
+        # A run of one epoch ends with it.
+        decay_steps=max(1, (options.epochs - 1) * steps),
     )
     model.compile(
         CoupledSGD(rate, momentum=0.9, weight_decay=5e-4),

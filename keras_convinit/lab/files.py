@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -57,6 +58,8 @@ def folder_for(path: Path) -> Path:
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
+        # To be told before anything is computed.
+        tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
         raise LabError(
             "`output` must be a folder that can be written to. "

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import keras
 
 from keras_convinit.lab import models
+from keras_convinit.lab.call_text import like
 from keras_convinit.lab.errors import LabError
-from keras_convinit.lab.module_source import module_of, thing_of
+from keras_convinit.lab.module_source import made_by, module_of, thing_of
 
 
 def model_from(source: str, imports: Sequence[str] = (), **shapes: Any) -> keras.Model:
@@ -49,13 +51,14 @@ def model_from(source: str, imports: Sequence[str] = (), **shapes: Any) -> keras
 
 
 def _made(source: str) -> Any:
-    thing = thing_of(
-        source,
+    must_be = (
         "MODEL must be a network of the lab, a `.keras` file, or "
-        "`package.module:function`.",
-        models.NETWORKS,
+        "`package.module:function`."
     )
-    return thing if isinstance(thing, keras.Model) or not callable(thing) else thing()
+    thing = thing_of(source, must_be, models.NETWORKS)
+    if isinstance(thing, keras.Model) or not callable(thing):
+        return thing
+    return made_by(thing, source, must_be)
 
 
 def _loaded(path: Path) -> Any:
@@ -63,7 +66,7 @@ def _loaded(path: Path) -> Any:
         raise LabError(
             "MODEL must be a network of the lab, a `.keras` file that exists, or "
             "`package.module:function`. "
-            f"Received: {str(path)!r}"
+            f"Received: {str(path)!r}{like(str(path), models.NETWORKS)}"
         )
     try:
         return keras.models.load_model(path)
@@ -77,6 +80,19 @@ def _loaded(path: Path) -> Any:
             ) from error
         first = str(error).strip().splitlines() or [type(error).__name__]
         raise LabError(f"{path} cannot be loaded: {first[0]}") from error
+
+
+def checksum(source: str) -> str | None:
+    """Tells one `.keras` file from another in the same place.
+
+    Args:
+        source: As of `model_from`.
+
+    Returns:
+        A checksum; None for what is not a file.
+    """
+    path = Path(source)
+    return f"{zlib.crc32(path.read_bytes()):08x}" if path.is_file() else None
 
 
 def unknown_classes(path: Path) -> list[str]:

@@ -1,8 +1,9 @@
 """Things by where they stand: `package.module:name`."""
 
 import importlib
+import inspect
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,11 @@ def module_of(name: str, known: Iterable[str] = ()) -> Any:
     Raises:
         LabError: There is none of that name.
     """
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise LabError(
+            "A module must be named as in an import, such as package.module. "
+            f"Received: {name!r}{like(name, known)}"
+        )
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.insert(0, folder)
@@ -57,5 +63,33 @@ def thing_of(source: str, must_be: str, known: Iterable[str] = ()) -> Any:
         for part in attribute.split("."):
             thing = getattr(thing, part)
     except AttributeError as error:
-        raise LabError(f"{must_be} Received: {source!r}, but {error}") from error
+        near = like(part, [one for one in dir(thing) if not one.startswith("_")])
+        raise LabError(f"{must_be} Received: {source!r}, but {error}{near}") from error
     return thing
+
+
+def made_by(function: Callable[[], Any], source: str, must_be: str) -> Any:
+    """What a function without arguments gives.
+
+    Args:
+        function: The function.
+        source: Where it stands.
+        must_be: How an error begins that says what it must be.
+
+    Returns:
+        Whatever it returns; what it raises is its own affair.
+
+    Raises:
+        LabError: It wants arguments.
+    """
+    try:
+        inspect.signature(function).bind()
+    except TypeError as error:
+        raise LabError(
+            f"{must_be} It is called without arguments. Received: {source!r}, but "
+            f"{error}"
+        ) from error
+    # Some that are written in C do not tell what they want.
+    except ValueError:
+        pass
+    return function()

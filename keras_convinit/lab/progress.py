@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import logging
 from collections.abc import Callable, Iterator, Sequence
 
 from rich.console import Console
@@ -41,7 +42,7 @@ def shown_progress(
         TimeRemainingColumn(compact=True),
         console=console,
     )
-    with progress:
+    with _without_retracing(), progress:
         bar = progress.add_task("", total=sum(lengths))
         started = 0
 
@@ -65,3 +66,21 @@ def shown_progress(
 
         yield begin
         progress.update(bar, completed=sum(lengths))
+
+
+@contextlib.contextmanager
+def _without_retracing() -> Iterator[None]:
+    """Keeps back TensorFlow's advice not to trace programs again.
+
+    Every run has a model of its own, and so programs of its own.
+    """
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return "triggered tf.function retracing" not in record.getMessage()
+
+    logger = logging.getLogger("tensorflow")
+    logger.addFilter(is_other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_other)

@@ -20,7 +20,7 @@ from rich.console import Console
 from keras_convinit._checks import positive
 from keras_convinit.lab import data
 from keras_convinit.lab.checks import one_of, whole
-from keras_convinit.lab.files import folder_for
+from keras_convinit.lab.files import folder_for, write_whole
 from keras_convinit.lab.progress import shown_progress
 from keras_convinit.lab.stories.experiment import Task, carry_out, pending
 from keras_convinit.lab.stories.figure import results_figure
@@ -219,6 +219,7 @@ def _line(run: Run) -> str:
 
 def _show(results: Results, path: Path, console: Console) -> None:
     picture = path.with_suffix(".png")
-    results_figure(results).savefig(picture, dpi=150)
+    figure = results_figure(results)
+    write_whole(picture, lambda file: figure.savefig(file, format="png", dpi=150))
     console.print(results_table(results))
     console.print(f"Figure: {picture}\nNumbers: {path}")

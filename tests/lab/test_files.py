@@ -1,5 +1,6 @@
 import errno
 import os
+import tempfile
 
 import pytest
 
@@ -42,6 +43,19 @@ def test_a_file_in_the_place_of_a_folder_is_told(tmp_path):
     path.write_text("")
     with pytest.raises(LabError, match=r"must be a folder.*Received: output="):
         files.folder_for(path / "within")
+
+
+def test_a_folder_that_cannot_be_written_to_is_told(tmp_path, monkeypatch):
+    assert files.folder_for(tmp_path / "new") == tmp_path / "new"
+    assert not list((tmp_path / "new").iterdir())
+
+    def denied(**arguments):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    # Whoever runs tests in a container may write anywhere.
+    monkeypatch.setattr(tempfile, "TemporaryFile", denied)
+    with pytest.raises(LabError, match=r"must be a folder.*\(Read-only file system"):
+        files.folder_for(tmp_path)
 
 
 def test_differences_are_the_smallest():

@@ -4,8 +4,10 @@ import json
 import re
 
 import pytest
+from matplotlib.figure import Figure
 from rich.console import Console
 
+from keras_convinit.lab import quickstart as room
 from keras_convinit.lab.errors import LabError
 from keras_convinit.lab.quickstart import Options, quickstart, stories, versions
 from keras_convinit.lab.stories import experiment, training
@@ -39,7 +41,8 @@ def loaded(options):
 
 @pytest.fixture
 def pretend(monkeypatch):
-    """Runs take no time; in the given one somebody presses Ctrl-C."""
+    """Runs and figures take no time; in a run somebody may press Ctrl-C."""
+    monkeypatch.setattr(room, "results_figure", lambda results: Figure((1, 1)))
 
     def pretend(interrupted=None):
         done = []
@@ -146,6 +149,15 @@ def test_resume_with_more_seeds_adds_to_them(options, pretend):
     carried_out(dataclasses.replace(options, seeds=2), resume=True)
     assert done == [(label, 1) for label in LABELS]
     assert len(loaded(options).runs) == 16
+
+
+def test_the_numbers_are_kept_when_the_figure_cannot_be(options, pretend):
+    folder = _folder(options)
+    (folder / "quickstart.png").mkdir()
+    pretend()
+    with pytest.raises(LabError, match=r"quickstart\.png cannot be written"):
+        carried_out(options)
+    assert loaded(options) == _made(options)
 
 
 def test_resume_refuses_other_settings(options):

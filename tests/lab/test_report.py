@@ -1,4 +1,6 @@
+import importlib
 import os
+import sys
 
 import keras
 import pytest
@@ -61,6 +63,8 @@ def test_a_function(tmp_path):
         "def small():\n"
         "    return keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)])\n"
         "number = 3\n"
+        "def wide(width):\n"
+        "    pass\n"
     )
     result = invoked("my_networks:small", "--output", "figure.png")
     assert result.exit_code == 0, result.output
@@ -69,6 +73,13 @@ def test_a_function(tmp_path):
     result = invoked("my_networks:large")
     assert result.exit_code == _app.MISSING
     assert "package.module:function" in result.stderr
+    assert "no attribute 'large'" in result.stderr
+    result = invoked("my_networks:smal")
+    assert "(did you mean small?)" in result.stderr
+    result = invoked("my_networks:wide")
+    assert result.exit_code == _app.MISSING
+    assert "without arguments" in result.stderr
+    assert "'width'" in result.stderr
     result = invoked("my_networks:number")
     assert "must stand for a built Keras model" in result.stderr
 
@@ -83,17 +94,18 @@ class MyLayer(keras.layers.Layer):
 """
 
 
-def test_a_file_that_needs_classes(tmp_path, fresh_process):
+def test_a_file_that_needs_classes(tmp_path, monkeypatch):
     (tmp_path / "my_classes.py").write_text(CLASSES)
-    fresh_process(
-        f"""
-        import sys
-        sys.path.insert(0, {str(tmp_path)!r})
-        import keras, my_classes
-        layers = [keras.Input((5,)), my_classes.MyLayer(), keras.layers.Dense(3)]
-        keras.Sequential(layers).save({str(tmp_path / "custom.keras")!r})
-        """
-    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    classes = importlib.import_module("my_classes")
+    layers = [keras.Input((5,)), classes.MyLayer(), keras.layers.Dense(3)]
+    keras.Sequential(layers).save(tmp_path / "custom.keras")
+    # As in a process that has not heard of them.
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_classes")
+    del keras.saving.get_custom_objects()["my_package>MyLayer"]
+
     assert unknown_classes(tmp_path / "custom.keras") == ["my_package>MyLayer"]
     result = invoked("custom.keras")
     assert result.exit_code == _app.MISSING
@@ -108,7 +120,10 @@ def test_a_file_that_needs_classes(tmp_path, fresh_process):
     ("arguments", "message"),
     [
         (["missing.keras"], "a `.keras` file that exists"),
+        (["plain_cn"], "did you mean plain_cnn"),
         (["no_such_module:function"], "no_such_module"),
+        ([":function"], "A module must be named as in an import"),
+        ([".beside:function"], "A module must be named as in an import"),
         (["small.keras", "--import", "no_such_module"], "no_such_module"),
         (["small.keras", "--dataset", "nothing"], "must be one of digits"),
         (["small.keras", "--dataset", "digits"], "must have images of the shape"),

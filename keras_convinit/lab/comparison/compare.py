@@ -21,6 +21,7 @@ from keras_convinit.lab.comparison.table import ranking_table
 from keras_convinit.lab.compatibility import check_classes, check_images
 from keras_convinit.lab.errors import LabError
 from keras_convinit.lab.files import folder_for, write_text, write_whole
+from keras_convinit.lab.model_source import checksum
 from keras_convinit.lab.progress import shown_progress
 from keras_convinit.lab.versions import versions
 
@@ -75,6 +76,8 @@ def compare(
         **plan.settings(),
         "images": images.counts,
         "parameters": _checked(source, images),
+        # Other layers may have as many.
+        "checksum": checksum(plan.model),
         "versions": versions(),
     }
     journal = Journal(output / RUNS, settings)

@@ -8,7 +8,7 @@ import numpy as np
 from keras_convinit.lab.comparison.images import AbstractImages, sample_of
 from keras_convinit.lab.data import DATASETS
 from keras_convinit.lab.errors import LabError
-from keras_convinit.lab.module_source import thing_of
+from keras_convinit.lab.module_source import made_by, thing_of
 
 EXPECTED = (
     "A function of DATA must give a pair of tf.data sets, to train on and to validate "
@@ -84,14 +84,17 @@ class OwnImages(AbstractImages):
     def _pair(self) -> tuple[Any, Any]:
         import tensorflow as tf
 
-        pair = self.function()
+        pair = made_by(self.function, self.source, EXPECTED)
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise self._wrong(repr(pair))
         for some in pair:
             if not isinstance(some, tf.data.Dataset):
                 raise self._wrong(f"{type(some).__name__} in the pair")
-            if not isinstance(some.element_spec, tuple) or len(some.element_spec) != 2:
-                raise self._wrong(f"batches of {some.element_spec}")
+            spec = some.element_spec
+            if not isinstance(spec, tuple) or list(map(type, spec)) != 2 * [
+                tf.TensorSpec
+            ]:
+                raise self._wrong(f"batches of {spec}")
             if some.cardinality() == tf.data.INFINITE_CARDINALITY:
                 raise self._wrong("a data set without end")
         return pair[0], pair[1]

@@ -133,7 +133,8 @@ def _text(value: object) -> str:
 def _summary(plan: Plan, ranking: Ranking, finished: int) -> str:
     total = len(plan.cases())
     runs = f"{finished} runs" if finished == total else f"{finished} of {total} runs"
-    what = f"{runs} on {plan.dataset}, {plan.epochs} epochs each."
+    epochs = "1 epoch" if plan.epochs == 1 else f"{plan.epochs} epochs"
+    what = f"{runs} on {plan.dataset}, {epochs} each."
     first = ranking.best[0]
     if first.accuracy is None or first.refused == first.runs:
         return f"{what} No scheme was trained."

@@ -16,7 +16,17 @@ from keras_convinit.lab.training.record import Record
 
 # Changed when a file of an earlier version could be misunderstood.
 FORMAT = 1
-UNREADABLE = (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile)
+# What numpy and zipfile raise for damage; RuntimeError where a flag looks like
+# encryption, or like a compression that is not known.
+UNREADABLE = (
+    OSError,
+    EOFError,
+    KeyError,
+    TypeError,
+    ValueError,
+    RuntimeError,
+    zipfile.BadZipFile,
+)
 GENERATOR = "generator "
 
 
@@ -59,6 +69,9 @@ def load(path: Path, model: keras.Model) -> tuple[Record, dict[str, np.ndarray]]
         LabError: The file is damaged, or is that of another model.
     """
     try:
+        # numpy would propose to load it as a pickle.
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is no zip archive")
         # numpy leaves a file open that it cannot read.
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             about = json.loads(str(file["about"]))

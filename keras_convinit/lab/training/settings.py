@@ -85,6 +85,8 @@ class Settings:
         Raises:
             ValueError: An argument is not what is said here.
         """
+        if epochs is not None:
+            whole("epochs", epochs, 1)
         given = {
             "epochs": epochs,
             "batch_size": batch_size,

@@ -113,7 +113,7 @@ def _trained(
     images = data.load(recipe.dataset, settings.subset)
     watched = "validation" if recipe.validation_fraction else "test"
     if recipe.validation_fraction:
-        images = images.with_validation(recipe.validation_fraction, seed=0)
+        images = _divided(images, recipe.validation_fraction)
     if recipe.batch_size > len(images.train_images):
         raise LabError(
             f"`batch_size` must be at most the {len(images.train_images)} training "
@@ -178,6 +178,16 @@ def _trained(
         test_accuracy=0.0 if found is None else found["accuracy"],
         test_loss=None if found is None else found["cross_entropy"],
     )
+
+
+def _divided(images: ImageDataset, fraction: float) -> ImageDataset:
+    try:
+        return images.with_validation(fraction, seed=0)
+    except ValueError as error:
+        raise LabError(
+            f"`subset` must leave images to train on and {100 * fraction:g} % to "
+            f"validate with. Received: {len(images.train_images)} training images"
+        ) from error
 
 
 def _built(recipe: Recipe, images: ImageDataset) -> keras.Model:

@@ -4,6 +4,7 @@ import sys
 
 import keras
 import pytest
+from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 from keras_convinit.lab import cli
@@ -45,7 +46,8 @@ def invoked(tmp_path, monkeypatch):
 
 @pytest.fixture
 def pretend(monkeypatch, make_run):
-    """Runs take no time; in the given one somebody presses Ctrl-C."""
+    """Runs and figures take no time; in a run somebody may press Ctrl-C."""
+    monkeypatch.setattr(room, "comparison_figure", lambda *results: Figure((1, 1)))
 
     def pretend(interrupted=None):
         done = []
@@ -139,6 +141,24 @@ def test_other_settings_are_refused(invoked, pretend, tmp_path):
     result = invoked(model="plain_cnn:3,width=5,strides=()")
     assert "parameters is" in result.stderr
     assert before == {file: file.read_bytes() for file in before}
+
+
+def test_another_model_in_the_same_file_is_refused(invoked, pretend):
+    def saved(activation):
+        layers = [keras.Input((8, 8, 1)), keras.layers.Flatten()]
+        layers.append(keras.layers.Dense(10, activation))
+        keras.Sequential(layers).save("small.keras")
+
+    pretend()
+    saved(None)
+    assert invoked(model="small.keras").exit_code == 0
+    result = invoked(model="small.keras")
+    assert "2 of 2 runs are taken over" in result.stdout
+    # With as many parameters.
+    saved("tanh")
+    result = invoked(model="small.keras")
+    assert result.exit_code == _app.MISSING
+    assert "checksum is" in result.stderr
 
 
 def test_options_arrive(invoked, monkeypatch):

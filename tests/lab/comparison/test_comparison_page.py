@@ -83,7 +83,7 @@ def test_what_it_tells(page):
     checked = Checked()
     checked.feed(page)
     text = " ".join(" ".join(checked.text).split())
-    assert "4 of 6 runs on digits, 1 epochs each. The best: auto" in text
+    assert "4 of 6 runs on digits, 1 epoch each. The best: auto" in text
     assert "1 auto 0.1 50.0 (50.0 to 50.0) never 0 of 1" in text
     assert "auto 0.01 25.0 (25.0 to 25.0)" in text
     assert "fixup refused the model: no <branches>" in text

@@ -20,7 +20,9 @@ def own(monkeypatch, tmp_path):
     """Images from a function of a module in the current folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    (tmp_path / "their_data.py").write_text("given = None\ndef sets(): return given\n")
+    (tmp_path / "their_data.py").write_text(
+        "given = None\ndef sets(): return given\ndef less(much): return given\n"
+    )
     import importlib
     import sys
 
@@ -88,6 +90,7 @@ def test_pixels_become_floats(own):
         ((batched(),), "Received: "),
         ((IMAGES, LABELS), "ndarray in the pair"),
         ((batched().map(lambda x, y: x),) * 2, "batches of TensorSpec"),
+        ((batched().map(lambda x, y: ({"x": x}, y)),) * 2, "batches of .*'x'"),
         ((batched().repeat(),) * 2, "a data set without end"),
         ((batched(), batched().take(0)), "a data set without images"),
         ((batched(labels=LABELS - 1),) * 2, "the label -1"),
@@ -99,6 +102,14 @@ def test_pixels_become_floats(own):
 def test_what_is_expected_is_said(own, given, message):
     with pytest.raises(LabError, match=f"must give a pair of tf.data sets.*{message}"):
         own(given)
+
+
+def test_a_function_that_wants_arguments_is_told(own, tmp_path):
+    own((batched(), batched()))
+    with pytest.raises(
+        LabError, match=r"without arguments.* 'their_data:less'.*'much'"
+    ):
+        OwnImages("their_data:less")
 
 
 def test_names(make_plan, own):

@@ -201,15 +201,17 @@ def saved(fresh, epochs_from, folder):
     return folder / "checkpoint.npz"
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "other"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "method", "other"])
 def test_a_damaged_checkpoint_is_told_and_kept(fresh, epochs_from, tmp_path, damage):
     path = saved(fresh, epochs_from, tmp_path)
     whole = path.read_bytes()
-    middle = len(whole) // 2
+    middle, directory = len(whole) // 2, whole.index(b"PK\x01\x02")
     damaged = {
         "cut": whole[:middle],
         "empty": b"",
         "flipped": whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :],
+        # Of the first entry of the directory: a way to compress that nobody knows.
+        "method": whole[: directory + 10] + b"\x63" + whole[directory + 11 :],
         "other": None,
     }[damage]
     if damaged is None:

@@ -4,6 +4,9 @@ What stands in this package is what Keras has not, or has otherwise; each class 
 what. Besides, random layers of Keras draw from a generator that counts its calls, while
 here an epoch has to be the same wherever training started, and a batch the same however
 many processes share it.
+
+Manifold Mixup is not here: it mixes what is inside of a network, and so is a part of
+that, not of what happens to images.
 """
 
 from keras_convinit.lab.data.augmentation._draws import Rows

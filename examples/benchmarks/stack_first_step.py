@@ -87,6 +87,8 @@ def first_steps(kind, options):
 
     assert keras_convinit
     keras.ops.convert_to_numpy(keras.ops.ones(1) + 1)
+    # Keras imports TensorFlow, where it is installed, at the first config of a layer.
+    keras.layers.Dense(1).get_config()
     generator = np.random.default_rng(0)
     images = generator.standard_normal((options.batch, 32, 32, 3)).astype("float32")
     labels = generator.integers(0, 10, options.batch)

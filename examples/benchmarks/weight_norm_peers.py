@@ -1,4 +1,4 @@
-"""What weight normalisation adds to a training step where others made it, without Keras.
+"""What weight normalisation of others adds to a training step, without Keras.
 
     KERAS_BACKEND=torch python examples/benchmarks/weight_norm_peers.py
     KERAS_BACKEND=jax python examples/benchmarks/weight_norm_peers.py --json FILE

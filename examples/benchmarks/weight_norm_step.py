@@ -77,7 +77,9 @@ def title(options):
 
 def main(arguments=None):
     """Measures, prints a table, and keeps the numbers."""
-    options = parser(__doc__).parse_args(arguments)
+    choices = parser(__doc__)
+    choices.add_argument("--kinds", default=",".join(KINDS), help="the first is 1")
+    options = choices.parse_args(arguments)
     labels = np.random.default_rng(0).integers(0, 10, options.batch)
     batch = images(options), labels
 
@@ -90,7 +92,8 @@ def main(arguments=None):
         )
         return lambda: model.train_on_batch(*batch)
 
-    rows = compare_all({kind: step(kind) for kind in KINDS}, options.steps, warm_up=3)
+    steps = {kind: step(kind) for kind in options.kinds.split(",")}
+    rows = compare_all(steps, options.steps, warm_up=3)
     show(f"Training step: {title(options)}", rows)
     keep(options.json, vars(options), rows)
 

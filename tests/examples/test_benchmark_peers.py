@@ -1,6 +1,7 @@
 """Ours, PyTorch's and Flax's weight normalisation are one function of v and g."""
 
 import importlib
+import itertools
 import types
 
 import keras
@@ -101,9 +102,7 @@ def test_their_steps_learn(benchmark, batch, peer, kind):
     pytest.importorskip(peer)
     step = benchmark(f"pure_{peer}").training_step(kind, OPTIONS, *batch)
     losses = [step() for _ in range(30)]
-    assert all(
-        after < before for before, after in zip(losses, losses[1:], strict=False)
-    )
+    assert all(after < before for before, after in itertools.pairwise(losses))
 
 
 def test_measured_where_they_are(benchmark, capsys):

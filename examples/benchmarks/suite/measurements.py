@@ -35,35 +35,42 @@ class Measurement:
         return f"KERAS_BACKEND={backend} python {script} {arguments}".rstrip()
 
 
-# What every network of convolutions takes.
+# Six convolutions, and not every kind everywhere: all measurements together are to take
+# little more than half an hour.
 TINY = "--layers 1 --width 2 --batch 2 --size 4 --steps 2"
-WIDE = "--width 256 --batch 8"
-SMALL_IMAGES = "--size 32 --batch 2 --rounds 1"
+NARROW = "--layers 6 --width 64 --batch 64"
+WIDE = "--layers 6 --width 256 --batch 8"
 
 MEASUREMENTS = (
-    Measurement("weight_norm_step_64", "weight_norm_step", "", TINY),
-    Measurement("weight_norm_step_256", "weight_norm_step", WIDE, TINY),
+    Measurement("weight_norm_step_64", "weight_norm_step", NARROW, TINY),
+    Measurement(
+        "weight_norm_step_256",
+        "weight_norm_step",
+        f"{WIDE} --kinds 'plain,weight norm,spectral norm'",
+        TINY,
+    ),
     Measurement(
         "weight_norm_step_xla_64",
         "weight_norm_step",
-        "--jit-compile yes",
+        f"{NARROW} --jit-compile yes --kinds 'plain,weight norm,batch norm'",
         f"{TINY} --jit-compile yes",
         (TENSORFLOW,),
     ),
     Measurement(
         "weight_norm_step_xla_256",
         "weight_norm_step",
-        f"{WIDE} --jit-compile yes",
+        f"{WIDE} --jit-compile yes --kinds 'plain,weight norm'",
         f"{TINY} --jit-compile yes",
         (TENSORFLOW,),
     ),
-    Measurement("weight_norm_peers_64", "weight_norm_peers", "", TINY, (JAX, TORCH)),
-    Measurement("weight_norm_peers_256", "weight_norm_peers", WIDE, TINY, (JAX, TORCH)),
-    Measurement("folded_inference", "folded_inference", "", TINY),
+    Measurement(
+        "weight_norm_peers_64", "weight_norm_peers", NARROW, TINY, (JAX, TORCH)
+    ),
+    Measurement("folded_inference", "folded_inference", NARROW, TINY),
     Measurement(
         "stack_166",
         "stack_first_step",
-        "--blocks 166",
+        "--blocks 166 --kinds layers,stack",
         "--blocks 2 --width 2 --repeats 1 --steps 1",
         (TENSORFLOW,),
     ),
@@ -71,7 +78,7 @@ MEASUREMENTS = (
     Measurement(
         "stack_30",
         "stack_first_step",
-        "--blocks 30 --steps 2",
+        "--blocks 30 --kinds layers,stack --repeats 2 --steps 1",
         "--blocks 2 --width 2 --repeats 1 --steps 1",
         (JAX, TORCH),
     ),
@@ -83,12 +90,15 @@ MEASUREMENTS = (
         (TENSORFLOW,),
     ),
     Measurement(
-        "initializers", "initializers", "", "--width 8 --pairs 2 --processes 1"
+        "initializers",
+        "initializers",
+        "--processes 3",
+        "--width 8 --pairs 2 --processes 1",
     ),
     Measurement(
         "initialize_model",
         "initialize_model",
-        "--rounds 10",
+        "--rounds 7",
         "--network MobileNetV2 --size 32 --rounds 1",
     ),
     Measurement(
@@ -100,38 +110,39 @@ MEASUREMENTS = (
     Measurement(
         "search_schemes",
         "search_schemes",
-        "--rounds 5",
+        "--rounds 3",
         "--network plain_cnn:2,width=2 --size 8 --batch 4 --rounds 1",
     ),
     Measurement(
         "signal_report_resnet50",
         "signal_report",
         "--network resnet50 --rounds 5",
-        f"--network resnet50 {SMALL_IMAGES}",
+        "--network resnet50 --size 32 --batch 2 --rounds 1",
     ),
     Measurement(
         "signal_report_deep",
         "signal_report",
-        "--network deep --rounds 7",
+        "--network deep --rounds 5",
         "--network deep --size 4 --batch 2 --rounds 1",
     ),
     Measurement(
         "hessian_norm_plain",
         "hessian_norm",
-        "--network plain --rounds 5",
+        "--network plain --rounds 3",
         "--network plain --size 8 --batch 2 --rounds 1",
     ),
     Measurement(
         "hessian_norm_resnet50",
         "hessian_norm",
-        "--network resnet50 --rounds 3",
-        f"--network resnet50 {SMALL_IMAGES}",
+        "--network resnet50 --rounds 2",
+        # Statistics of two samples explode in it.
+        "--network resnet50 --size 32 --batch 16 --rounds 1",
     ),
     # Pipelines of tf.data, which are the same whatever trains with them.
     Measurement(
         "augmentation",
         "augmentation",
-        "--images 3200 --rounds 7",
+        "--images 1600 --rounds 5",
         "--images 4 --size 8 --batch 2 --rounds 1",
         (TENSORFLOW,),
     ),

@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import platform
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -72,7 +73,7 @@ def run(
     with tempfile.TemporaryDirectory() as place:
         fresh = pathlib.Path(place) / path.name
         script = SCRIPTS / f"{measurement.script}.py"
-        arguments = [*getattr(measurement, scale).split(), "--json", str(fresh)]
+        arguments = [*shlex.split(getattr(measurement, scale)), "--json", str(fresh)]
         done = subprocess.run(
             [sys.executable, str(script), *arguments],
             cwd=ROOT,

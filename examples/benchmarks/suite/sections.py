@@ -2,32 +2,28 @@
 
 from examples.benchmarks.suite.lines import Amount, Line, Section
 
+PEERS = {
+    "batch norm": "Keras' BatchNormalization",
+    "spectral norm": "Keras' SpectralNormalization",
+}
 
-def _step(width, batch, limit, xla=False):
+
+def _step(width, batch, limit, peers, xla=False):
     """The lines of one network of convolutions."""
-    suffix = f"{'xla_' if xla else ''}{width}"
-    lines = [
-        ("weight norm", "weight norm, ours", False),
-        ("batch norm", "Keras' BatchNormalization", True),
-        ("spectral norm", "Keras' SpectralNormalization", True),
-    ]
-    compiled = ", XLA" if xla else ""
+    source = (f"weight_norm_step_{'xla_' if xla else ''}{width}",)
+    shown = width == 64 and not xla
+
+    def line(row, what, **more):
+        text = f"a training step, {what}" if shown else ""
+        return Line(what, "plain Conv2D", source, (row,), excerpt=text, **more)
+
     return Section(
-        f"A training step, 7 convolutions of width {width}, batch {batch}{compiled}",
+        f"A training step, 6 convolutions of width {width}, batch {batch}"
+        f"{', XLA' if xla else ''}",
         (
-            *(
-                Line(
-                    what,
-                    "plain Conv2D",
-                    (f"weight_norm_step_{suffix}",),
-                    (row,),
-                    None if peer else limit,
-                    peer,
-                    excerpt=f"a training step, {what}" if suffix == "64" else "",
-                )
-                for row, what, peer in lines
-            ),
-            *([] if xla else [_theirs(width)]),
+            line("weight norm", "weight norm, ours", limit=limit),
+            *(line(row, PEERS[row], peer=True) for row in peers),
+            *([_theirs(width)] if shown else []),
         ),
         contest=True,
         near_one=True,
@@ -43,38 +39,38 @@ def _theirs(width):
         (f"weight_norm_peers_{width}",),
         ("weight norm",),
         peer=True,
-        excerpt=f"a training step, {what}" if width == 64 else "",
+        excerpt=f"a training step, {what}",
     )
 
 
-def _stack(source, title, shown=""):
-    """Stacks, with and without recomputing, beside single layers."""
-    kinds = {"stack": "a stack", "remat": "a stack that recomputes"}
-    steps = {"first_step": "until the first step is made", "step": "a later step"}
-    limits = {("stack_166", "stack", "first_step"): 0.1}
+def _stack(source, title, shown, limit=None):
+    """A stack beside single layers."""
+    steps = {
+        "first_step": ("until the first step is made", limit),
+        "step": ("a later step", None),
+    }
     return Section(
         title,
         tuple(
             Line(
-                f"{name}: {what}",
+                f"a stack: {what}",
                 "layer by layer",
                 (source,),
-                (kind, "compared", step),
-                limits.get((source, kind, step)),
-                excerpt=f"{shown}, {what}" if shown and kind == "stack" else "",
+                ("stack", "compared", step),
+                bound,
+                excerpt=f"{shown}, {what}",
             )
-            for kind, name in kinds.items()
-            for step, what in steps.items()
+            for step, (what, bound) in steps.items()
         ),
         contest=True,
     )
 
 
 SECTIONS = (
-    _step(64, 64, 1.03),
-    _step(256, 8, 1.10),
-    _step(64, 64, 1.03, xla=True),
-    _step(256, 8, 1.10, xla=True),
+    _step(64, 64, 1.03, ("batch norm", "spectral norm")),
+    _step(256, 8, 1.10, ("spectral norm",)),
+    _step(64, 64, 1.03, ("batch norm",), xla=True),
+    _step(256, 8, 1.10, (), xla=True),
     Section(
         "A prediction by the network of width 64",
         (
@@ -100,6 +96,7 @@ SECTIONS = (
         "stack_166",
         "498 residual blocks, 1000 layers",
         "498 residual blocks",
+        0.1,
     ),
     _stack("stack_30", "90 residual blocks, 184 layers", "90 residual blocks"),
     Section(

@@ -70,7 +70,7 @@ MEASUREMENTS = (
     Measurement(
         "stack_166",
         "stack_first_step",
-        "--blocks 166 --kinds layers,stack",
+        "--blocks 166 --kinds layers,stack --repeats 2",
         "--blocks 2 --width 2 --repeats 1 --steps 1",
         (TENSORFLOW,),
     ),
@@ -92,7 +92,7 @@ MEASUREMENTS = (
     Measurement(
         "initializers",
         "initializers",
-        "--processes 3",
+        "--pairs 20 --processes 2",
         "--width 8 --pairs 2 --processes 1",
     ),
     Measurement(
@@ -119,11 +119,13 @@ MEASUREMENTS = (
         "--network resnet50 --rounds 5",
         "--network resnet50 --size 32 --batch 2 --rounds 1",
     ),
+    # This and the ResNet-50 below take JAX minutes to compile.
     Measurement(
         "signal_report_deep",
         "signal_report",
         "--network deep --rounds 5",
         "--network deep --size 4 --batch 2 --rounds 1",
+        (TENSORFLOW, TORCH),
     ),
     Measurement(
         "hessian_norm_plain",
@@ -137,6 +139,7 @@ MEASUREMENTS = (
         "--network resnet50 --rounds 2",
         # Statistics of two samples explode in it.
         "--network resnet50 --size 32 --batch 16 --rounds 1",
+        (TENSORFLOW, TORCH),
     ),
     # Pipelines of tf.data, which are the same whatever trains with them.
     Measurement(

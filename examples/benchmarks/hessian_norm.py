@@ -1,17 +1,18 @@
 """What an iteration of `hessian_norm` costs, in training steps of the same samples.
 
     KERAS_BACKEND=tensorflow python examples/benchmarks/hessian_norm.py
-    KERAS_BACKEND=jax python examples/benchmarks/hessian_norm.py --network resnet50
+    KERAS_BACKEND=jax python examples/benchmarks/hessian_norm.py --json FILE
 
 Both are timed by turns within one process; the number to read is the median of the
 ratios of neighbours.
 """
 
 import argparse
+import pathlib
 
 import keras
 import numpy as np
-from paired import compare
+from paired import compare_all, keep, show
 
 from keras_convinit import hessian_norm
 
@@ -46,12 +47,13 @@ NETWORKS = {"plain": plain, "resnet50": resnet50}
 
 
 def main(arguments=None):
-    """Measures, and prints one line."""
+    """Measures, prints a table, and keeps the numbers."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--network", choices=NETWORKS, default="plain")
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--json", type=pathlib.Path, help="where to keep the numbers")
     options = parser.parse_args(arguments)
 
     model = NETWORKS[options.network](options.size)
@@ -71,14 +73,13 @@ def main(arguments=None):
     def norm():
         hessian_norm(model, x, y, max_iterations=ITERATIONS, tolerance=1e-30)
 
-    comparison = compare(steps, norm, options.pairs)
-    print(
+    rows = compare_all({"training step": steps, "iteration": norm}, options.rounds)
+    show(
         f"{keras.backend.backend()}, {options.network}, batch {options.batch} of "
-        f"{options.size} x {options.size}: an iteration takes {comparison.wall:.2f} "
-        f"training steps (processor time {comparison.cpu:.2f}), "
-        f"a step {1e3 * comparison.a_seconds / (ITERATIONS + 1):.1f} ms"
+        f"{options.size} x {options.size}, {ITERATIONS + 1} of each",
+        rows,
     )
-    return comparison
+    keep(options.json, vars(options), rows)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,6 @@ from paired import compare, keep, show
 
 from keras_convinit.initializers import ZhangBackward, ZhangForward
 
-SHAPE = (3, 3, 640, 640)
-
 IMPORT = """
 import time
 import keras
@@ -34,7 +32,7 @@ def finished(value):
     return getattr(value, "block_until_ready", lambda: value)()
 
 
-def draws(pairs):
+def draws(shape, pairs):
     """Compares each initializer with the built-in one of the same law."""
     rows = {}
     for ours, mode in ((ZhangForward(), "fan_in"), (ZhangBackward(), "fan_out")):
@@ -42,8 +40,8 @@ def draws(pairs):
             2.0, mode=mode, distribution="untruncated_normal"
         )
         rows[type(ours).__name__] = compare(
-            lambda builtin=builtin: finished(builtin(SHAPE)),
-            lambda ours=ours: finished(ours(SHAPE)),
+            lambda builtin=builtin: finished(builtin(shape)),
+            lambda ours=ours: finished(ours(shape)),
             pairs,
         )
     return rows
@@ -65,23 +63,21 @@ def import_seconds(processes):
     return statistics.median(times)
 
 
-def main():
-    """Measures, prints, keeps."""
+def main(arguments=None):
+    """Measures, prints a table, and keeps the numbers."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=30)
+    parser.add_argument("--width", type=int, default=640, help="of the kernel")
     parser.add_argument("--processes", type=int, default=5)
-    parser.add_argument("--json", type=pathlib.Path)
-    arguments = parser.parse_args()
+    parser.add_argument("--json", type=pathlib.Path, help="where to keep the numbers")
+    options = parser.parse_args(arguments)
 
-    rows = draws(arguments.pairs)
-    show(f"Drawing {SHAPE} on {keras.backend.backend()}, against Keras", rows)
-    seconds = import_seconds(arguments.processes)
+    shape = (3, 3, options.width, options.width)
+    rows = draws(shape, options.pairs)
+    show(f"Drawing {shape} on {keras.backend.backend()}, against Keras", rows)
+    seconds = import_seconds(options.processes)
     print(f"import keras_convinit over import keras: {seconds * 1e3:.0f} ms")
-    keep(
-        arguments.json,
-        {"shape": SHAPE, "pairs": arguments.pairs},
-        {"draws": rows, "import_seconds": seconds},
-    )
+    keep(options.json, vars(options), {**rows, "import_seconds": seconds})
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Two measurements made one after the other then say nothing about each other; pai
 neighbouring ones do. What is reported are medians of the ratios of the pairs.
 """
 
+import contextlib
 import dataclasses
 import importlib
 import json
@@ -12,7 +13,7 @@ import os
 import pathlib
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -103,8 +104,31 @@ def show(title: str, rows: Mapping[str, Comparison]) -> None:
         )
 
 
-def keep(path: pathlib.Path | None, settings: Mapping[str, Any], rows: Any) -> None:
-    """Writes rows to a JSON file, with what they depend on; does nothing for None."""
+def machine() -> str:
+    """The processor, and how many of its cores there are."""
+    name = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                name = line.partition(":")[2].strip()
+                break
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def keep(
+    path: pathlib.Path | None,
+    settings: Mapping[str, Any],
+    rows: Any,
+    packages: Sequence[str] = (),
+) -> None:
+    """Writes rows to a JSON file, with what they depend on.
+
+    Args:
+        path: Where to; nothing is written for None.
+        settings: What was measured.
+        rows: What came out.
+        packages: What they depend on besides Keras and its backend.
+    """
     if path is None:
         return
     import keras
@@ -118,11 +142,14 @@ def keep(path: pathlib.Path | None, settings: Mapping[str, Any], rows: Any) -> N
         "versions": {
             "keras_convinit": keras_convinit.__version__,
             "keras": keras.__version__,
-            backend: importlib.import_module(backend).__version__,
+            **{
+                package: importlib.import_module(package).__version__
+                for package in (backend, *packages)
+            },
             "python": platform.python_version(),
         },
         "backend": backend,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": machine(),
         "date": time.strftime("%Y-%m-%d"),
     }
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,18 +1,19 @@
 """What a signal report costs once it is compiled, in training steps of the same batch.
 
     KERAS_BACKEND=tensorflow python examples/benchmarks/signal_report.py
-    KERAS_BACKEND=jax python examples/benchmarks/signal_report.py --network resnet50
+    KERAS_BACKEND=jax python examples/benchmarks/signal_report.py --json FILE
 
 Both are timed by turns within one process; the number to read is the median of the
 ratios of neighbours.
 """
 
 import argparse
+import pathlib
 import time
 
 import keras
 import numpy as np
-from paired import compare
+from paired import compare_all, keep, show
 
 from keras_convinit import signal_report
 
@@ -63,12 +64,13 @@ NETWORKS = {"deep": deep, "plain": plain, "resnet50": resnet50}
 
 
 def main(arguments=None):
-    """Measures, and prints one line."""
+    """Measures, prints a table, and keeps the numbers."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--network", choices=NETWORKS, default="deep")
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--json", type=pathlib.Path, help="where to keep the numbers")
     options = parser.parse_args(arguments)
 
     model = NETWORKS[options.network](options.size)
@@ -85,19 +87,21 @@ def main(arguments=None):
     first = time.perf_counter() - began
     signal_report(model, x, y)
     second = time.perf_counter() - began - first
-    comparison = compare(
-        lambda: model.train_on_batch(x, y),
-        lambda: signal_report(model, x, y),
-        options.pairs,
+    rows = compare_all(
+        {
+            "training step": lambda: model.train_on_batch(x, y),
+            "report": lambda: signal_report(model, x, y),
+        },
+        options.rounds,
     )
-    print(
+    show(
         f"{keras.backend.backend()}, {options.network}, batch {options.batch} of "
-        f"{options.size} x {options.size}: a report takes {comparison.wall:.2f} "
-        f"training steps (processor time {comparison.cpu:.2f}), "
-        f"a step {1e3 * comparison.a_seconds:.0f} ms, the first report {first:.1f} s, "
-        f"the second, compiled, {second:.1f} s"
+        f"{options.size} x {options.size}",
+        rows,
     )
-    return comparison
+    print(f"the first report {first:.1f} s, the second, compiled, {second:.1f} s")
+    seconds = {"first report, s": first, "second report, s": second}
+    keep(options.json, vars(options), {**rows, **seconds})
 
 
 if __name__ == "__main__":

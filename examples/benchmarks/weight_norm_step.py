@@ -1,12 +1,12 @@
-"""What weight normalisation adds to a training step, and what batch normalisation does.
+"""What weight normalisation adds to a training step, and what other layers add.
 
     KERAS_BACKEND=tensorflow python examples/benchmarks/weight_norm_step.py
     KERAS_BACKEND=jax python examples/benchmarks/weight_norm_step.py --jit-compile yes
 
-The same convolutional network is trained plain, with weight normalisation and with
-batch normalisation, one step of each in turn within one process. Where kernels are
-large and batches small, as with `--width 256 --batch 8`, weight normalisation has the
-most to do.
+The same convolutional network is trained plain, with weight normalisation, with batch
+normalisation and with Keras' `SpectralNormalization`, one step of each in turn within
+one process. Where kernels are large and batches small, as with `--width 256 --batch 8`,
+weight normalisation has the most to do.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from paired import compare_all, keep, show
 
 from keras_convinit.layers import WeightNormConv2D
 
-KINDS = ("plain", "weight norm", "batch norm")
+KINDS = ("plain", "weight norm", "batch norm", "spectral norm")
 JIT_COMPILE = {"auto": "auto", "yes": True, "no": False}
 
 
@@ -32,7 +32,10 @@ def convolution(kind, width):
             keras.layers.BatchNormalization(),
             keras.layers.ReLU(),
         ]
-    return [keras.layers.Conv2D(width, 3, padding="same", activation="relu")]
+    plain = keras.layers.Conv2D(width, 3, padding="same", activation="relu")
+    if kind == "spectral norm":
+        return [keras.layers.SpectralNormalization(plain)]
+    return [plain]
 
 
 def network(kind, options):
@@ -74,7 +77,9 @@ def title(options):
 
 def main(arguments=None):
     """Measures, prints a table, and keeps the numbers."""
-    options = parser(__doc__).parse_args(arguments)
+    choices = parser(__doc__)
+    choices.add_argument("--kinds", default=",".join(KINDS), help="the first is 1")
+    options = choices.parse_args(arguments)
     labels = np.random.default_rng(0).integers(0, 10, options.batch)
     batch = images(options), labels
 
@@ -87,7 +92,8 @@ def main(arguments=None):
         )
         return lambda: model.train_on_batch(*batch)
 
-    rows = compare_all({kind: step(kind) for kind in KINDS}, options.steps, warm_up=3)
+    steps = {kind: step(kind) for kind in options.kinds.split(",")}
+    rows = compare_all(steps, options.steps, warm_up=3)
     show(f"Training step: {title(options)}", rows)
     keep(options.json, vars(options), rows)
 

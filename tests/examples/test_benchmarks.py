@@ -4,6 +4,7 @@ import importlib
 import json
 import sys
 
+import keras
 import pytest
 
 
@@ -67,6 +68,42 @@ def test_initialising_a_model(benchmark, capsys):
     small = ["--network", "MobileNetV2", "--size", "32", "--rounds", "1"]
     benchmark("initialize_model").main(small)
     assert "initialize auto" in capsys.readouterr().out
+
+
+def small_network(size):
+    return keras.Sequential(
+        [
+            keras.Input((size, size, 3)),
+            keras.layers.Conv2D(2, 3, activation="tanh"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(10),
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "row"), [("signal_report", "report"), ("hessian_norm", "iteration")]
+)
+def test_looking_inside(benchmark, tmp_path, capsys, monkeypatch, name, row):
+    module = benchmark(name)
+    monkeypatch.setitem(module.NETWORKS, "plain", small_network)
+    path = tmp_path / "kept.json"
+    small = ["--network", "plain", "--size", "4", "--batch", "2", "--rounds", "1"]
+    module.main([*small, "--json", str(path)])
+    rows = json.loads(path.read_text())["rows"]
+    assert rows["training step"]["wall"] == 1
+    assert rows[row]["wall"] > 0
+    assert row in capsys.readouterr().out
+
+
+def test_initializers(benchmark, tmp_path, capsys):
+    path = tmp_path / "kept.json"
+    small = ["--width", "2", "--pairs", "1", "--processes", "1"]
+    benchmark("initializers").main([*small, "--json", str(path)])
+    rows = json.loads(path.read_text())["rows"]
+    assert {"ZhangForward", "ZhangBackward"} < set(rows)
+    assert rows["import_seconds"] > 0
+    assert "ZhangBackward" in capsys.readouterr().out
 
 
 def test_augmentation(benchmark, tmp_path, monkeypatch, capsys):

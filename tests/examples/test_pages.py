@@ -199,14 +199,12 @@ def test_jax_data_parallel(root):
     assert one == pytest.approx(two, rel=1e-3)
 
 
-HELPERS = {"paired.py", "norm_panels.py"}
-
-
 def test_the_index_names_every_page(root):
     folder = root / "examples"
     index = (folder / "README.md").read_text()
-    pages = [path for path in folder.rglob("*.py") if path.name not in HELPERS]
-    assert len(pages) > 15
+    scripts = (path for path in folder.rglob("*.py") if path.name != "__main__.py")
+    pages = [p for p in scripts if '__name__ == "__main__"' in p.read_text()]
+    assert len(pages) > 30
     for path in pages:
         assert f"]({path.relative_to(folder)})" in index, path
         docstring = ast.get_docstring(ast.parse(path.read_text()))

@@ -18,13 +18,15 @@ from command import command
 from experiment import Case, Finding, Row, Table
 from matplotlib.figure import Figure
 from trained import AbstractTrainings, accuracy, of, spread
-from training import Course, Trainer
+from training import AS_MADE, Course, Trainer
 
 from keras_convinit.lab import data
 from keras_convinit.lab.recipes import Optimizer
 
 GLOROT = "glorot_uniform"
-NO_DATA = (GLOROT, "he_normal", "orthogonal", "zhang_forward", "zhang_backward")
+# The gain that ReLU asks for.
+ORTHOGONAL, DELTA = "orthogonal:gain=1.4142", "delta_orthogonal"
+NO_DATA = (GLOROT, "he_normal", ORTHOGONAL, DELTA, "zhang_forward", "zhang_backward")
 SEARCHES = (
     "metainit:steps=20,batch_size=32",
     "gradinit:iterations=40,batch_size=32",
@@ -33,7 +35,7 @@ PLAIN, RESIDUAL = "plain", "residual"
 NONE, BATCH, WEIGHT = "no normalisation", "batch normalisation", "weight normalisation"
 # What trains what: by kind of network and normalisation.
 SCHEMES = {
-    (PLAIN, NONE): (*NO_DATA, "delta_orthogonal", "lsuv", *SEARCHES),
+    (PLAIN, NONE): (*NO_DATA, "lsuv", *SEARCHES),
     (PLAIN, BATCH): (GLOROT, "he_normal", "auto", "zhang_backward:gamma=0.4"),
     (PLAIN, WEIGHT): ("arpit", "kernel:direction=he_normal", "data_dependent"),
     (RESIDUAL, NONE): (GLOROT, "he_normal", "auto", "fixup", "lsuv", *SEARCHES),
@@ -160,6 +162,10 @@ class PlainDepth(AbstractTrainings):
         """A plain network, or blocks of two convolutions."""
         images = self._images(case)
         normalization = f"normalization={ARGUMENTS[case['normalization']]}"
+        if case["scheme"] == DELTA:
+            # Of the classifier's shape there is none.
+            config = {"class_name": DELTA, "config": {"gain": 1.4142}}
+            normalization += f",kernel_initializer={config}"
         if case["kind"] == PLAIN:
             return (
                 f"plain_cnn:{case['depth']},width={images.width},"
@@ -173,7 +179,7 @@ class PlainDepth(AbstractTrainings):
 
     def scheme(self, case: Case) -> str:
         """That of the case."""
-        return case["scheme"]
+        return AS_MADE if case["scheme"] == DELTA else case["scheme"]
 
     def course(self, case: Case) -> Course:
         """A constant rate."""

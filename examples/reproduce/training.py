@@ -24,6 +24,8 @@ from keras_convinit.lab.training.evaluation import (
 )
 from keras_convinit.lab.training.schedules import learning_rate
 
+# In place of a scheme: what the network is made with.
+AS_MADE = "as made"
 LOSS = keras.losses.CategoricalCrossentropy(from_logits=True)
 
 
@@ -122,7 +124,7 @@ class Trainer:
 
         Args:
             network: See `models.from_spec`.
-            scheme: See `scheme_from`.
+            scheme: See `scheme_from`; or `AS_MADE`.
             seed: Decides weights, order of images and augmentations.
             course: How to train.
             after_step: Called after each step.
@@ -130,12 +132,19 @@ class Trainer:
         Returns:
             What came out; it depends on the arguments alone.
         """
-        keras.utils.set_random_seed(seed)
         model = self._reset(network)
+        keras.utils.set_random_seed(seed)
         started = time.perf_counter()
-        initialize(
-            model, scheme_from(scheme), self._batches(seed, 1), loss=LOSS, seed=seed
-        )
+        if scheme == AS_MADE:
+            # Keras draws when a network is made.
+            for variable, drawn in zip(
+                model.variables, self._network(network).variables, strict=True
+            ):
+                variable.assign(_value(drawn))
+        else:
+            initialize(
+                model, scheme_from(scheme), self._batches(seed, 1), loss=LOSS, seed=seed
+            )
         initialization = time.perf_counter() - started
         keras.utils.set_random_seed(seed)
         steps = self.steps(course)
@@ -191,15 +200,18 @@ class Trainer:
 
     def _made(self, network: str) -> tuple[Any, list[np.ndarray]]:
         """A compiled network, and the state of an optimizer that has done nothing."""
-        model = models.from_spec(
-            network,
-            input_shape=self.images.train_images.shape[1:],
-            num_classes=self.images.num_classes,
-        )
+        model = self._network(network)
         optimizer = optimizers.made(self.optimizer, Schedule(), 1, 1)
         compile_for_recording(model, optimizer, "auto")
         optimizer.build(model.trainable_variables)
         return model, [_value(variable) for variable in optimizer.variables]
+
+    def _network(self, network: str) -> Any:
+        return models.from_spec(
+            network,
+            input_shape=self.images.train_images.shape[1:],
+            num_classes=self.images.num_classes,
+        )
 
     def _reset(self, network: str) -> Any:
         model, state = self._compiled(network)

@@ -99,8 +99,8 @@ def test_every_scale_can_be_planned(module):
             seeds = [case["seed"] for case in cases]
             assert seeds == sorted(seeds)
             for case in cases[: len(cases) // len(set(seeds))]:
-                if hasattr(experiment, "scheme"):
-                    scheme_from(experiment.scheme(case))
+                scheme = getattr(experiment, "scheme", lambda _: "as made")(case)
+                assert scheme == "as made" or scheme_from(scheme)
 
 
 @pytest.fixture
@@ -132,6 +132,15 @@ def test_a_run_does_not_depend_on_those_before(trainer, module):
     assert outcome(one, module, NETWORK, "he_normal", 0, rate=1e20)["diverged"]
     assert outcome(one, module, NETWORK, "he_normal", 0) == first
     assert outcome(trainer(), module, NETWORK, "he_normal", 0) == first
+
+
+def test_as_made_is_what_keras_makes(trainer, module):
+    network = "plain_cnn:3,width=3,strides=()"
+    one = trainer()
+    found = outcome(one, module, network, "as made", 3)
+    assert outcome(one, module, network, "as made", 4) != found
+    assert outcome(one, module, network, "as made", 3) == found
+    assert outcome(trainer(), module, network, "as made", 3) == found
 
 
 def test_it_trains_as_fit_does(trainer, module):

@@ -28,7 +28,7 @@ def test_signal_report(page, tmp_path, monkeypatch, capsys):
     # A page and a benchmark have this name.
     monkeypatch.delitem(sys.modules, "signal_report", raising=False)
     before, after = page("signal_report").main(
-        ["--depth", "8", "--width", "8", "--output", str(tmp_path)]
+        ["--depth", "12", "--width", "8", "--output", str(tmp_path)]
     )
     assert "vanishing from conv_" in before.verdict
     assert after.verdict == "steady"

@@ -29,7 +29,8 @@ def norm_panels(
     """Draws four panels.
 
     Args:
-        rows: What was measured, of one or two widths and up to three starts.
+        rows: What was measured, of one or two widths and up to three starts. Lines are
+            means over seeds, bands reach from the lowest to the highest.
         predicted: Maps a network and a direction to the ratios that theory expects.
 
     Returns:
@@ -58,16 +59,15 @@ def norm_panels(
 def _curves(panel: Axes, rows: Sequence[Row], direction: str) -> None:
     starts = list(dict.fromkeys(row["case"]["start"] for row in rows))
     widths = list(dict.fromkeys(row["case"]["width"] for row in rows))
-    for row in rows:
-        start, width = row["case"]["start"], row["case"]["width"]
-        mean, deviation = (
-            np.array(row[direction][key]) for key in ("mean", "deviation")
-        )
-        depth = np.arange(1, 1 + len(mean))
+    for start, width in dict.fromkeys(
+        (row["case"]["start"], row["case"]["width"]) for row in rows
+    ):
+        some = of(rows, start=start, width=width)
+        ratios = np.array([row[direction]["mean"] for row in some])
+        depth = np.arange(1, 1 + ratios.shape[1])
         color = COLOURS[starts.index(start)]
         style = DASHES[widths.index(width) % len(DASHES)]
         label = f"{start}, width about {width}"
-        panel.plot(depth, mean, style, color=color, label=label)
-        # On a logarithmic axis a band must not reach zero.
-        low = np.maximum(mean - deviation, mean / 10)
-        panel.fill_between(depth, low, mean + deviation, color=color, alpha=0.12, lw=0)
+        panel.plot(depth, ratios.mean(axis=0), style, color=color, label=label)
+        low, high = ratios.min(axis=0), ratios.max(axis=0)
+        panel.fill_between(depth, low, high, color=color, alpha=0.12, lw=0)

@@ -37,8 +37,8 @@ def draw(results: Results, path: pathlib.Path) -> None:
         height_ratios=counts,
         constrained_layout=True,
     )
-    for axes, sections, ticks in zip(places, panels, (FINE, COARSE), strict=True):
-        _panel(axes, results, sections, ticks)
+    for axes, sections in zip(places, panels, strict=True):
+        _panel(axes, results, sections)
     places[1].set_xlabel(
         "time / time of what it is compared with (medians and quartiles of pairs)"
     )
@@ -49,7 +49,7 @@ def draw(results: Results, path: pathlib.Path) -> None:
     plt.close(figure)
 
 
-def _panel(axes, results, sections, ticks):
+def _panel(axes, results, sections):
     axes.axvline(1, color="black", linewidth=1)
     labels = []
     for section in sections:
@@ -69,6 +69,7 @@ def _panel(axes, results, sections, ticks):
     low, high = axes.get_xlim()
     low, high = min(low, 0.9), max(high, 1.2)
     axes.set_xlim(low, high)
+    ticks = FINE if high < 4 * low else COARSE
     shown = [tick for tick in ticks if low <= tick <= high]
     axes.set_xticks(shown, [f"{tick:g}" for tick in shown])
     axes.xaxis.set_minor_locator(NullLocator())

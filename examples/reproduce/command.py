@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from experiment import AbstractExperiment, Case, Row, Table
-from results import Results
+from results import Results, whole_seeds
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
@@ -93,19 +93,26 @@ def _carried_out(
             after_step, started = begin(), time.perf_counter()
             outcome = experiment.run(case, after_step)
             results.add(case, outcome, time.perf_counter() - started)
-    rows = results.rows
+    _show(experiment, results, folder / f"{kind.name}.png", console)
+    return results.rows
+
+
+def _show(
+    experiment: AbstractExperiment, results: Results, picture: Path, console: Console
+) -> None:
+    planned = len(experiment.cases())
+    count = f"{len(results.rows)} of {planned} runs. {results.path}"
+    rows = whole_seeds(experiment, results.rows)
     if not rows:
-        return rows
+        console.print(f"{count}. No seed is complete yet.")
+        return
     console.print(_for_terminal(experiment.table(rows)))
     finding = experiment.finding(rows)
-    console.print(f"{escape(kind.source)}: {escape(kind.claim)}")
+    console.print(f"{escape(experiment.source)}: {escape(experiment.claim)}")
     console.print(f"[bold]{finding.verdict}[/bold]: {escape(finding.here)}")
-    picture = folder / f"{kind.name}.png"
     figure = experiment.figure(rows)
     write_whole(picture, lambda file: figure.savefig(file, format="png", dpi=110))
-    planned = len(experiment.cases())
-    console.print(f"{len(rows)} of {planned} runs. {results.path}, {picture}")
-    return rows
+    console.print(f"{count}, {picture}")
 
 
 def named(case: Case) -> str:

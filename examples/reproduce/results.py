@@ -1,5 +1,6 @@
 """The finished runs of an experiment in a file, with all that they depend on."""
 
+import collections
 import dataclasses
 import json
 import os
@@ -57,6 +58,17 @@ def in_order(experiment: AbstractExperiment, rows: Iterable[Row]) -> list[Row]:
     by_key = {_key(row["case"]): row for row in rows}
     keys = map(_key, experiment.cases())
     return [by_key[key] for key in keys if key in by_key]
+
+
+def whole_seeds(experiment: AbstractExperiment, rows: Iterable[Row]) -> list[Row]:
+    """The runs of those seeds of which none is missing, in their order.
+
+    The others would compare one network with another.
+    """
+    rows = in_order(experiment, rows)
+    planned = collections.Counter(case["seed"] for case in experiment.cases())
+    done = collections.Counter(row["case"]["seed"] for row in rows)
+    return [row for row in rows if done[seed := row["case"]["seed"]] == planned[seed]]
 
 
 class Results:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from command import HERE
-from experiment import AbstractExperiment, Table
+from experiment import AbstractExperiment, Row, Table
 from experiments import EXPERIMENTS
-from results import in_order, load, settings_of
+from results import load, settings_of, whole_seeds
 
 from keras_convinit.lab.differences import changed
 from keras_convinit.lab.errors import LabError
@@ -37,6 +37,7 @@ for a GPU, and has not been run.
 *Confirmed*: the order that the paper claims, in the mean over seeds. *Partly*: some of
 it. *Not at this scale*: too little happens to tell. *Contradicted*: the other way
 round. Brackets give the lowest and the highest seed; diverged runs count as accuracy 0.
+Seeds of which runs are missing are left out until they are whole.
 """
 
 
@@ -49,10 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> str:
     options = parser.parse_args(arguments)
     page = results_page(options.results, options.output.parent)
     write_text(options.output, page)
-    for kind, values in _kept(options.results):
-        experiment = kind(kind.scales[values["scale"]])
-        figure = experiment.figure(in_order(experiment, values["rows"]))
-        path = options.results / f"{kind.name}.png"
+    for experiment, _, rows in _kept(options.results):
+        figure = experiment.figure(rows)
+        path = options.results / f"{experiment.name}.png"
         write_whole(path, lambda file, f=figure: f.savefig(file, format="png", dpi=110))
     if options.readme.exists():
         text = options.readme.read_text()
@@ -62,14 +62,16 @@ def main(arguments: Sequence[str] | None = None) -> str:
 
 def readme_share(folder: Path) -> str:
     """What README tells: claims and verdicts."""
-    rows = []
-    for kind, values in _kept(folder):
-        experiment = kind(kind.scales[values["scale"]])
-        done = in_order(experiment, values["rows"])
-        verdict = experiment.finding(done).verdict
-        runs = f"{len(done)} of {values['planned']}"
-        rows.append((kind.source, kind.claim, verdict, runs))
-    return _markdown(Table(("source", "claim", "here", "runs"), tuple(rows)))
+    told = [
+        (
+            experiment.source,
+            experiment.claim,
+            experiment.finding(rows).verdict,
+            f"{len(rows)} of {values['planned']}",
+        )
+        for experiment, values, rows in _kept(folder)
+    ]
+    return _markdown(Table(("source", "claim", "here", "runs"), tuple(told)))
 
 
 def with_share(text: str, share: str) -> str:
@@ -94,33 +96,26 @@ def results_page(folder: Path, beside: Path) -> str:
             experiment has now.
     """
     overview, chapters = [], []
-    for kind, values in _kept(folder):
-        experiment = kind(kind.scales[values["scale"]])
-        changes = changed(values["settings"], settings_of(experiment))
-        if changes:
-            raise LabError(
-                f"{folder / kind.name}.json was made otherwise: {'; '.join(changes)}"
-            )
-        rows = in_order(experiment, values["rows"])
+    for experiment, values, rows in _kept(folder):
         finding = experiment.finding(rows)
         budget = f"{len(rows)} of {values['planned']}"
-        anchor = kind.title.lower().replace(" ", "-").replace(",", "")
+        anchor = experiment.title.lower().replace(" ", "-").replace(",", "")
         overview.append(
             (
-                f"[{kind.source}](#{anchor})",
-                kind.claim,
+                f"[{experiment.source}](#{anchor})",
+                experiment.claim,
                 f"**{finding.verdict}**",
                 budget,
                 f"{values['seconds'] / 60:.0f}",
             )
         )
-        picture = (folder / f"{kind.name}.png").relative_to(beside)
+        picture = (folder / f"{experiment.name}.png").relative_to(beside)
         chapters.append(
-            f"## {kind.title}\n\n"
-            f"{kind.source}. Claim: {kind.claim}\n\n"
+            f"## {experiment.title}\n\n"
+            f"{experiment.source}. Claim: {experiment.claim}\n\n"
             f"**{finding.verdict.capitalize()}.** {finding.here}\n\n"
             f"{finding.conclusion}\n\n"
-            f"![{kind.title}]({picture.as_posix()})\n\n"
+            f"![{experiment.title}]({picture.as_posix()})\n\n"
             f"{_markdown(experiment.table(rows))}\n\n"
             f"{_provenance(values, rows)}\n"
         )
@@ -128,11 +123,22 @@ def results_page(folder: Path, beside: Path) -> str:
     return "\n".join([OPENING, _markdown(Table(heads, tuple(overview))), "", *chapters])
 
 
-def _kept(folder: Path) -> Iterator[tuple[type[AbstractExperiment], dict[str, Any]]]:
+def _kept(
+    folder: Path,
+) -> Iterator[tuple[AbstractExperiment, dict[str, Any], list[Row]]]:
+    """Experiments with what is in their files, and the runs of whole seeds."""
     for kind in EXPERIMENTS:
         path = folder / f"{kind.name}.json"
-        if path.exists():
-            yield kind, load(path)
+        if not path.exists():
+            continue
+        values = load(path)
+        experiment = kind(kind.scales[values["scale"]])
+        changes = changed(values["settings"], settings_of(experiment))
+        if changes:
+            raise LabError(f"{path} was made otherwise: {'; '.join(changes)}")
+        rows = whole_seeds(experiment, values["rows"])
+        if rows:
+            yield experiment, values, rows
 
 
 def _markdown(table: Table) -> str:

@@ -300,6 +300,9 @@ def command(suite):
     return lambda *arguments: CliRunner().invoke(app, arguments)
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="the other side of it is the same"
+)
 def test_the_command(root, command, tmp_path):
     """One real measurement, in small, from the command to page and figure."""
     backend = keras.backend.backend()

@@ -174,8 +174,7 @@ class ArpitTable2(AbstractExperiment):
             verdict,
             f"log10 in the mean over seeds: {'; '.join(said)}.",
             "Where the signal grows through the blocks the curvature grows with it, "
-            "and a learning rate that suits one start is far too large for another. "
-            "The order is that of the sizes of the signal before the classifier.",
+            "and a learning rate that suits one start is far too large for another.",
         )
 
     def figure(self, rows: Sequence[Row]) -> Figure:

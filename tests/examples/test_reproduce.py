@@ -54,8 +54,9 @@ def test_figure_1_of_arpit(run, tmp_path, capsys):
     assert picture.startswith(b"\x89PNG")
 
 
-# Search for sizes and second derivatives are tested elsewhere on every backend.
-SLOW = ("arpit_figure3", "arpit_table2", "zhang_tables", "plain_depth")
+# What all of them do is tested on every backend by these; schemes and networks are so
+# elsewhere.
+EVERYWHERE = ("arpit_figure2", "zhang_figures2to7")
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ SLOW = ("arpit_figure3", "arpit_table2", "zhang_tables", "plain_depth")
     ],
 )
 def test_in_small(name, module, run, tmp_path, capsys):
-    if name in SLOW and BACKEND != "tensorflow":
+    if name not in EVERYWHERE and BACKEND != "tensorflow":
         pytest.skip("once is enough")
     rows = run(name)
     (experiment,) = (

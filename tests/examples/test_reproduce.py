@@ -16,6 +16,9 @@ from keras_convinit.lab.scheme_source import scheme_from
 BACKEND = keras.backend.backend()
 
 
+once = pytest.mark.skipif(BACKEND != "tensorflow", reason="once is enough")
+
+
 @pytest.fixture
 def module(root, monkeypatch):
     """Imports a module of the folder by name."""
@@ -174,6 +177,7 @@ def test_a_divergence_counts_as_nothing_learnt(trainer, module):
     assert found["steps"] < 6
 
 
+@once
 def test_it_goes_on_where_it_ended(module, run, tmp_path, monkeypatch):
     experiment = module("zhang_figures2to7").ZhangFigures2To7
     carried_out = experiment.run
@@ -193,6 +197,7 @@ def test_it_goes_on_where_it_ended(module, run, tmp_path, monkeypatch):
     assert calls == [1.0, 5.0, 5.0]
 
 
+@once
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -216,6 +221,7 @@ def test_a_file_that_does_not_fit_is_left_alone(
     assert path.read_bytes() == spoilt
 
 
+@once
 def test_seeds_in_portions(run, module, monkeypatch, tmp_path):
     experiment = module("zhang_figures2to7").ZhangFigures2To7
     smoke = experiment.scales["smoke"]
@@ -291,6 +297,7 @@ def test_the_page_of_results_is_what_the_files_say(root, module):
     assert "| other |" in writer.with_share(readme, "| other |")
 
 
+@once
 def test_results_of_other_settings_are_not_told(run, module, tmp_path):
     run("zhang_figures2to7")
     path = tmp_path / "zhang_figures2to7.json"

@@ -7,7 +7,6 @@ import sys
 import keras
 import pytest
 
-
 once = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="tf.data is the same everywhere"
 )

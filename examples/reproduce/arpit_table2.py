@@ -174,7 +174,10 @@ class ArpitTable2(AbstractExperiment):
             verdict,
             f"log10 in the mean over seeds: {'; '.join(said)}.",
             "Where the signal grows through the blocks the curvature grows with it, "
-            "and a learning rate that suits one start is far too large for another.",
+            "and a learning rate that suits one start is far too large for another. "
+            "Hanin's factors bound what a stage adds, however deep it is; with "
+            "PyTorch's gains every block adds as much as the one before, so that "
+            "which of the two is sharper depends on the depth.",
         )
 
     def figure(self, rows: Sequence[Row]) -> Figure:
@@ -191,11 +194,11 @@ class ArpitTable2(AbstractExperiment):
                 look = {**style(number, start), "linestyle": "none"}
                 panel.plot([number] * len(values), values, marker="o", **look)
             panel.set_yscale("log")
-            panel.set_xticks(range(len(STARTS)), STARTS, fontsize=7, rotation=15)
+            panel.set_xticks([])
             panel.set_title(network, fontsize=10)
             panel.set_ylabel("spectral norm of the Hessian")
             furnish(panel)
-        legend(figure, axes[0])
+        legend(figure, axes[0], columns=5)
         return figure
 
 

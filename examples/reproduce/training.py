@@ -40,7 +40,8 @@ class Outcome:
         accuracy: Of the training batches, likewise.
         held_out: Pairs of a step and the held-out accuracy then; after a divergence
             there is one of 0, as Arpit et al. count it.
-        training_seconds: What the steps took, without evaluations.
+        processor_seconds: Processor time of the steps, without evaluations: what else
+            the machine does meanwhile is not in it.
         initialization_seconds: What the scheme took.
     """
 
@@ -49,7 +50,7 @@ class Outcome:
     loss: float | None
     accuracy: float | None
     held_out: list[list[float]]
-    training_seconds: float
+    processor_seconds: float
     initialization_seconds: float
 
 
@@ -159,12 +160,12 @@ class Trainer:
         batches = iter(self._batches(seed, course.epochs))
         for step in range(steps):
             images, labels = (np.asarray(part) for part in next(batches))
-            started = time.perf_counter()
+            started = time.process_time()
             model.optimizer.learning_rate = rates[step]
             model.reset_metrics()
             logs = model.train_on_batch(images, labels, return_dict=True)
             loss = float(logs["loss"])
-            seconds += time.perf_counter() - started
+            seconds += time.process_time() - started
             if not math.isfinite(loss):
                 break
             losses.append(loss)
@@ -185,7 +186,7 @@ class Trainer:
             loss=None if diverged else _last(losses),
             accuracy=None if diverged else _last(accuracies),
             held_out=held_out,
-            training_seconds=round(seconds, 2),
+            processor_seconds=round(seconds, 2),
             initialization_seconds=round(initialization, 2),
         )
 

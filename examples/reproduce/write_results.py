@@ -160,8 +160,8 @@ def _provenance(values: dict[str, Any], rows: Sequence[Any]) -> str:
     return (
         f"`{values['command']}`: {len(rows)} of {values['planned']} runs"
         + (", the same command adds the others" if missing else "")
-        + f"; seeds: {seeds}; {values['seconds'] / 60:.0f} minutes of a machine that did "
-        f"other things too, {values['machine']}, {values['date']}; {versions}.\n\n"
+        + f"; seeds: {seeds}; {values['seconds'] / 60:.0f} minutes of a machine that "
+        f"did other things too, {values['machine']}, {values['date']}; {versions}.\n\n"
         f"<details><summary>Settings</summary>\n\n{settings}\n\n</details>"
     )
 

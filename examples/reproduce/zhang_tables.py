@@ -195,10 +195,7 @@ class ZhangTables(AbstractTrainings):
             ]
             between.append(all(0 <= gain <= mean for gain in searched))
             gained = ", ".join(
-                "{} {:+.1f} +- {:.1f}".format(
-                    start, *(100 * value for value in _mean_and_error(values))
-                )
-                for start, values in gains.items()
+                f"{start} {_gain(values)}" for start, values in gains.items()
             )
             said.append(f"{network}: {gained}")
         if ahead and all(ahead) and all(between):
@@ -210,7 +207,7 @@ class ZhangTables(AbstractTrainings):
         return Finding(
             verdict,
             "Points of held-out accuracy above Kaiming, paired by seed, mean and "
-            f"standard error: {'; '.join(said)}. Ahead means by two standard errors.",
+            f"standard error (where there is more than one seed): {'; '.join(said)}. Ahead means by two standard errors.",
             "With batch normalisation a start decides about points, not about whether "
             "a network trains. The paper's own margins are a tenth to half a point "
             "after 200 epochs, from one run of each. A search for better sizes costs "
@@ -249,6 +246,11 @@ def _mean_and_error(values: np.ndarray) -> tuple[float, float]:
         return 0.0, 0.0
     error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.inf
     return float(values.mean()), float(error)
+
+
+def _gain(values: np.ndarray) -> str:
+    mean, error = (100 * value for value in _mean_and_error(values))
+    return f"{mean:+.1f} +- {error:.1f}" if len(values) > 1 else f"{mean:+.1f}"
 
 
 def _seconds(rows: Sequence[Row]) -> str:

@@ -207,7 +207,8 @@ class ZhangTables(AbstractTrainings):
         return Finding(
             verdict,
             "Points of held-out accuracy above Kaiming, paired by seed, mean and "
-            f"standard error (where there is more than one seed): {'; '.join(said)}. Ahead means by two standard errors.",
+            f"standard error (where there is more than one seed): {'; '.join(said)}. "
+            "Ahead means by two standard errors.",
             "With batch normalisation a start decides about points, not about whether "
             "a network trains. The paper's own margins are a tenth to half a point "
             "after 200 epochs, from one run of each. A search for better sizes costs "

@@ -16,7 +16,8 @@ from charts import furnish_accuracy, legend, panels, ranges, ticks
 from command import command
 from experiment import Case, Finding, Row, Table
 from matplotlib.figure import Figure
-from trained import AbstractTrainings, accuracy, best, of, percent, spread
+from runs import best, of, percent, spread, values
+from trained import AbstractTrainings
 from training import Course, Trainer
 
 from keras_convinit.lab import data
@@ -155,7 +156,7 @@ class ArpitFigure2(AbstractTrainings):
         )
         others = [deepest[start] for start in SCHEMES if start != PROPOSED]
         whole = deepest[PROPOSED] == max(self.settings.depths)
-        if not any(deepest.values()):
+        if len(set(deepest.values())) == 1:
             verdict = "not at this scale"
         elif whole and all(deepest[PROPOSED] > other for other in others):
             verdict = "confirmed"
@@ -182,8 +183,7 @@ class ArpitFigure2(AbstractTrainings):
         depths = [
             depth
             for depth in self.settings.depths
-            if (some := of(rows, depth=depth))
-            and spread(best(some, "learning_rate")[1]).mean >= LEARNT
+            if spread(best(of(rows, depth=depth), "learning_rate")[1]).mean >= LEARNT
         ]
         return max(depths, default=0)
 
@@ -192,7 +192,7 @@ class ArpitFigure2(AbstractTrainings):
         rates = [
             rate
             for rate in self.settings.learning_rates
-            if (runs := of(some, learning_rate=rate)) and spread(runs).mean >= LEARNT
+            if (found := spread(of(some, learning_rate=rate))) and found.mean >= LEARNT
         ]
         return max(rates, default=0.0)
 
@@ -202,15 +202,11 @@ class ArpitFigure2(AbstractTrainings):
         figure, axes = panels(len(rates))
         for panel, rate in zip(axes, rates, strict=True):
             series = {
-                start: {
-                    depth: [
-                        accuracy(row)
-                        for row in of(
-                            rows, depth=depth, start=start, learning_rate=rate
-                        )
-                    ]
-                    for depth in self.settings.depths
-                }
+                start: values(
+                    of(rows, start=start, learning_rate=rate),
+                    "depth",
+                    self.settings.depths,
+                )
                 for start in SCHEMES
             }
             ranges(panel, series, 100)
@@ -221,10 +217,8 @@ class ArpitFigure2(AbstractTrainings):
 
 
 def _cell(rows: Sequence[Row]) -> str:
-    if not rows:
-        return "-"
     rate, runs = best(rows, "learning_rate")
-    return f"{percent(spread(runs))} at {rate:g}"
+    return f"{percent(runs)} at {rate:g}"
 
 
 def main(arguments: Sequence[str] | None = None) -> list[Row]:

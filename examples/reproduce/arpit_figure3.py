@@ -18,7 +18,8 @@ from command import command
 from experiment import Case, Finding, Row, Table
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from trained import AbstractTrainings, of
+from runs import and_diverged, diverged, of, values
+from trained import AbstractTrainings
 from training import Course, Trainer
 
 from keras_convinit.lab import data
@@ -214,7 +215,7 @@ class ArpitFigure3(AbstractTrainings):
 
     def finding(self, rows: Sequence[Row]) -> Finding:
         """The deepest network of each kind that learns in all runs."""
-        said, ahead, equal = [], [], []
+        said, ahead, behind, equal = [], [], [], []
         for kind in KINDS:
             deepest = {
                 start: self._deepest(of(rows, kind=kind, start=start))
@@ -222,6 +223,7 @@ class ArpitFigure3(AbstractTrainings):
             }
             others = [size for start, size in deepest.items() if start != PROPOSED]
             ahead.append(deepest[PROPOSED] > max(others))
+            behind.append(deepest[PROPOSED] < max(others))
             equal.append(deepest[PROPOSED] >= max(others) > 0)
             found = ", ".join(
                 f"{start} {size or 'none'}"
@@ -231,6 +233,8 @@ class ArpitFigure3(AbstractTrainings):
             said.append(f"{kind}: {found}")
         if all(ahead):
             verdict = "confirmed"
+        elif all(behind):
+            verdict = "contradicted"
         elif any(ahead) or all(equal):
             verdict = "partly"
         else:
@@ -255,17 +259,11 @@ class ArpitFigure3(AbstractTrainings):
     def figure(self, rows: Sequence[Row]) -> Figure:
         """A panel for each kind of network."""
         figure, axes = panels(len(KINDS))
+        finite = [row for row in rows if not row["diverged"]]
         for panel, kind in zip(axes, KINDS, strict=True):
             sizes = [depth.size for depth in getattr(self.settings, kind)]
             series = {
-                start: {
-                    size: [
-                        row["loss"]
-                        for row in of(rows, kind=kind, size=size, start=start)
-                        if not row["diverged"]
-                    ]
-                    for size in sizes
-                }
+                start: values(of(finite, kind=kind, start=start), "size", sizes, _loss)
                 for start in STARTS
             }
             ranges(panel, series)
@@ -285,6 +283,10 @@ def _furnish(panel: Axes, across: str) -> None:
     furnish(panel)
 
 
+def _loss(row: Row) -> float:
+    return row["loss"]
+
+
 def _learnt(row: Row) -> bool:
     return not row["diverged"] and row["loss"] < (1 - LEARNT) * math.log(10)
 
@@ -292,12 +294,10 @@ def _learnt(row: Row) -> bool:
 def _cell(rows: Sequence[Row]) -> str:
     if not rows:
         return "-"
-    diverged = sum(row["diverged"] for row in rows)
     losses = Spread.of(row["loss"] for row in rows if not row["diverged"])
     if losses is None:
-        return f"diverged ({diverged} of {len(rows)})"
-    text = losses.text(1, ".2f")
-    return f"{text}, {diverged} diverged" if diverged else text
+        return f"diverged ({diverged(rows)} of {len(rows)})"
+    return and_diverged(losses.text(1, ".2f"), rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> list[Row]:

@@ -16,7 +16,8 @@ from charts import legend, panels, ticks
 from command import command
 from experiment import Case, Finding, Row, Table
 from matplotlib.figure import Figure
-from trained import AbstractTrainings, of
+from runs import diverged, of
+from trained import AbstractTrainings
 from training import Course, Trainer
 
 from keras_convinit.lab import data
@@ -167,10 +168,11 @@ class ArpitFigure4(AbstractTrainings):
             for start in others
             for warm_up in (False, True)
         ]
-        helps = [shares[start, True] >= shares[start, False] for start in STARTS]
+        helps = [shares[start, True] > shares[start, False] for start in STARTS]
+        harms = [shares[start, True] < shares[start, False] for start in STARTS]
         if all(share == 1 for share in shares.values()):
             verdict = "not at this scale"
-        elif all(ahead) and all(helps):
+        elif all(ahead) and any(helps) and not any(harms):
             verdict = "confirmed"
         elif any(ahead) or any(helps):
             verdict = "partly"
@@ -193,14 +195,10 @@ class ArpitFigure4(AbstractTrainings):
         figure, axes = panels(2)
         for panel, warm_up in zip(axes, (False, True), strict=True):
             for number, start in enumerate(STARTS):
+                some = of(rows, start=start, warm_up=warm_up)
                 shares = {
-                    rate: 100 * _share(some)
+                    rate: 100 * _share(of(some, learning_rate=rate))
                     for rate in self.settings.learning_rates
-                    if (
-                        some := of(
-                            rows, start=start, warm_up=warm_up, learning_rate=rate
-                        )
-                    )
                 }
                 look = style(number, start)
                 panel.plot(list(shares), list(shares.values()), marker="o", **look)
@@ -219,12 +217,11 @@ def _label(start: str, warm_up: bool) -> str:
 
 
 def _share(rows: Sequence[Row]) -> float:
-    return sum(not row["diverged"] for row in rows) / max(1, len(rows))
+    return 1 - diverged(rows) / len(rows)
 
 
 def _cell(rows: Sequence[Row]) -> str:
-    survived = sum(not row["diverged"] for row in rows)
-    return f"{survived} of {len(rows)}" if rows else "-"
+    return f"{len(rows) - diverged(rows)} of {len(rows)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> list[Row]:

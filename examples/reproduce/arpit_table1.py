@@ -17,7 +17,8 @@ from charts import furnish_accuracy, legend, panels, ranges
 from command import command
 from experiment import Case, Finding, Row, Table
 from matplotlib.figure import Figure
-from trained import AbstractTrainings, best, of, percent, spread
+from runs import best, by_epoch, diverged, of, percent, spread
+from trained import AbstractTrainings
 from training import Course, Trainer
 
 from keras_convinit.lab import data
@@ -53,8 +54,8 @@ METHODS = {
         "normalization=weight,scaled=False", "kernel:direction=he_normal"
     ),
 }
-# In points of accuracy: what counts as close.
-CLOSE = 0.05
+# What counts as close, and what the reference must have for anything to be told.
+CLOSE, LEARNT = 0.05, 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,80 +160,63 @@ class ArpitTable1(AbstractTrainings):
             tuple(
                 (
                     f"ResNet-{depth}, {method}",
-                    percent(spread(some)),
+                    percent(some),
                     f"{rate:g}",
-                    f"{sum(row['diverged'] for row in some)} of {len(some)}",
+                    f"{diverged(some)} of {len(some)}",
                     self._epoch(some),
                     self._reached(rows, depth, some),
                 )
                 for depth in self.settings.depths
                 for method in METHODS
-                if (rate := self._rate(rows, depth, method))
-                for some in [self._best(rows, depth, method)]
+                for rate, some in [_at_best_rate(rows, depth, method)]
             ),
         )
-
-    def _rate(self, rows: Sequence[Row], depth: int, method: str) -> float | None:
-        """The learning rate at which a method is best."""
-        some = of(rows, depth=depth, method=method)
-        return best(some, "learning_rate")[0] if some else None
-
-    def _best(self, rows: Sequence[Row], depth: int, method: str) -> list[Row]:
-        """The runs of a method at that rate."""
-        rate = self._rate(rows, depth, method)
-        return of(rows, depth=depth, method=method, learning_rate=rate)
 
     def _epoch(self, rows: Sequence[Row]) -> str:
         """The median over runs."""
         whole = [
             row["processor_seconds"] / self.settings.epochs
             for row in rows
-            if not row["diverged"] and "processor_seconds" in row
+            if not row["diverged"]
         ]
         return f"{np.median(whole):.1f}" if whole else "-"
 
     def _reached(self, rows: Sequence[Row], depth: int, some: Sequence[Row]) -> str:
-        """In units of the time that batch normalisation takes for its whole course."""
-        reference = self._best(rows, depth, BATCH)
-        if not reference:
-            return "-"
-        goal = spread(reference).mean
+        """Until the accuracy is the one that batch normalisation has in the end."""
+        # Rounding must not decide about a run that ends at the mean.
+        goal = spread(_at_best_rate(rows, depth, BATCH)[1]).mean - 1e-9
         seconds = []
         for row in some:
             done = [step for step, accuracy in row["held_out"] if accuracy >= goal]
             if done and not row["diverged"]:
-                share = done[0] / row["held_out"][-1][0]
-                seconds.append(share * row.get("processor_seconds", np.nan))
+                share = done[0] / row["steps"]
+                seconds.append(share * row["processor_seconds"])
         reached = f"{len(seconds)} of {len(some)}"
-        if not np.isfinite(seconds).any():
-            return f"reached by {reached}"
-        return f"{np.nanmedian(seconds):.0f} ({reached})"
+        return f"{np.median(seconds):.0f} ({reached})" if seconds else reached
 
     def finding(self, rows: Sequence[Row]) -> Finding:
         """How far each method is behind batch normalisation."""
-        said, close, worse = [], [], []
+        said, learnt, close, worse = [], [], [], []
         for depth in self.settings.depths:
             means = {
-                method: spread(some).mean
+                method: spread(_at_best_rate(rows, depth, method)[1]).mean
                 for method in METHODS
-                if (some := self._best(rows, depth, method))
             }
-            if BATCH not in means or WARM not in means:
-                continue
+            learnt.append(means[BATCH] >= LEARNT)
             close.append(means[BATCH] - means[WARM] <= CLOSE)
-            worse.append(means.get(DATA, 0.0) < means[WARM])
+            worse.append(means[DATA] < means[WARM])
             behind = ", ".join(
                 f"{method} {100 * (mean - means[BATCH]):+.1f}"
                 for method, mean in means.items()
                 if method != BATCH
             )
             said.append(f"ResNet-{depth}: {behind}")
-        if close and all(close) and all(worse):
-            verdict = "confirmed"
-        elif any(close) or any(worse):
-            verdict = "partly"
-        else:
+        if not all(learnt):
             verdict = "not at this scale"
+        elif all(close) and all(worse):
+            verdict = "confirmed"
+        else:
+            verdict = "partly" if any(close) or any(worse) else "contradicted"
         return Finding(
             verdict,
             "Points of held-out accuracy against batch normalisation, means over "
@@ -250,20 +234,23 @@ class ArpitTable1(AbstractTrainings):
         depths = self.settings.depths
         figure, axes = panels(len(depths))
         for panel, depth in zip(axes, depths, strict=True):
-            series = {}
-            for method in METHODS:
-                points: dict[float, list[float]] = {}
-                for row in self._best(rows, depth, method):
-                    last = row["held_out"][-1][0] or 1
-                    for step, value in row["held_out"]:
-                        if not row["diverged"]:
-                            epoch = self.settings.epochs * step / last
-                            points.setdefault(round(epoch, 3), []).append(value)
-                series[method] = points
+            series = {
+                method: by_epoch(
+                    _at_best_rate(rows, depth, method)[1], self.settings.epochs
+                )
+                for method in METHODS
+            }
             ranges(panel, series, 100)
             furnish_accuracy(panel, f"ResNet-{depth}", "epoch")
         legend(figure, axes[0], columns=3)
         return figure
+
+
+def _at_best_rate(
+    rows: Sequence[Row], depth: int, method: str
+) -> tuple[float, list[Row]]:
+    """The learning rate at which a method is best, and its runs at that."""
+    return best(of(rows, depth=depth, method=method), "learning_rate")
 
 
 def main(arguments: Sequence[str] | None = None) -> list[Row]:

@@ -82,9 +82,9 @@ def _carried_out(
     pending = [
         case
         for case in results.pending()
-        if options.seeds is None or case.get("seed", 0) < options.seeds
+        if options.seeds is None or case["seed"] < options.seeds
     ]
-    lengths = [(named(case), experiment.steps(case)) for case in pending]
+    lengths = [(_named(case), experiment.steps(case)) for case in pending]
     end = time.monotonic() + 60 * (options.minutes or float("inf"))
     with shown_progress(console, lengths) as begin:
         for case in pending:
@@ -115,8 +115,7 @@ def _show(
     console.print(f"{count}, {picture}")
 
 
-def named(case: Case) -> str:
-    """A case in one line."""
+def _named(case: Case) -> str:
     return ", ".join(f"{name} {value}" for name, value in case.items())
 
 

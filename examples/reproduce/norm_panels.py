@@ -8,7 +8,7 @@ from experiment import Row
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from trained import of
+from runs import of
 
 from keras_convinit.lab.curves import furnish
 

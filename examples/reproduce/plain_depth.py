@@ -10,106 +10,34 @@ norm 1, for all schemes alike. The learning rate is one for all, so that a schem
 would like another one is at a disadvantage.
 """
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from charts import furnish_accuracy, panels, ranges
 from command import command
+from depth_grid import (
+    ARGUMENTS,
+    DELTA,
+    GLOROT,
+    NONE,
+    PLAIN,
+    SCALES,
+    SCHEMES,
+    SQRT_2,
+    Images,
+)
 from experiment import Case, Finding, Row, Table
 from matplotlib.figure import Figure
-from trained import AbstractTrainings, accuracy, of, spread
+from runs import and_diverged, of, percent, spread, values
+from trained import AbstractTrainings
 from training import AS_MADE, Course, Trainer
 
 from keras_convinit.lab import data
 from keras_convinit.lab.recipes import Optimizer
 
-GLOROT = "glorot_uniform"
-# The gain that ReLU asks for.
-ORTHOGONAL, DELTA = "orthogonal:gain=1.4142", "delta_orthogonal"
-NO_DATA = (GLOROT, "he_normal", ORTHOGONAL, DELTA, "zhang_forward", "zhang_backward")
-SEARCHES = (
-    "metainit:steps=20,batch_size=32",
-    "gradinit:iterations=40,batch_size=32",
-)
-PLAIN, RESIDUAL = "plain", "residual"
-NONE, BATCH, WEIGHT = "no normalisation", "batch normalisation", "weight normalisation"
-# What trains what: by kind of network and normalisation.
-SCHEMES = {
-    (PLAIN, NONE): (*NO_DATA, "lsuv", *SEARCHES),
-    (PLAIN, BATCH): (GLOROT, "he_normal", "auto", "zhang_backward:gamma=0.4"),
-    (PLAIN, WEIGHT): ("arpit", "kernel:direction=he_normal", "data_dependent"),
-    (RESIDUAL, NONE): (GLOROT, "he_normal", "auto", "fixup", "lsuv", *SEARCHES),
-    (RESIDUAL, BATCH): (GLOROT, "he_normal", "auto"),
-    (RESIDUAL, WEIGHT): (
-        "arpit",
-        "hanin",
-        "kernel:direction=he_normal",
-        "data_dependent",
-    ),
-}
-ARGUMENTS = {NONE: "None", BATCH: "batch", WEIGHT: "weight"}
 # As much as tells that something was learnt, above the share of one class.
 LEARNT = 0.1
-
-
-@dataclasses.dataclass(frozen=True)
-class Images:
-    """Images, and the networks for them.
-
-    Args:
-        dataset: Their name.
-        limit: Training images, and held-out ones, at most.
-        width: Channels of a convolution.
-        strides: Of the first convolutions of a plain network, and of the stem.
-        depths: Convolutions of a network, about.
-        kinds: With shortcuts, without, or both.
-        epochs: Of each run.
-        batch_size: Images in a step.
-        learning_rate: Of all schemes.
-    """
-
-    dataset: str
-    limit: int | None
-    width: int
-    strides: tuple[int, ...]
-    depths: tuple[int, ...]
-    kinds: tuple[str, ...]
-    epochs: int
-    batch_size: int
-    learning_rate: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How large everything is.
-
-    Args:
-        images: What to train on.
-        seeds: Runs of each.
-    """
-
-    images: tuple[Images, ...]
-    seeds: int
-
-
-BOTH = (PLAIN, RESIDUAL)
-SCALES = {
-    "smoke": Settings((Images("digits", 96, 2, (), (4,), (PLAIN,), 1, 32, 0.01),), 1),
-    "cpu": Settings(
-        (
-            Images("digits", None, 16, (), (10, 18, 34, 50), BOTH, 6, 32, 0.01),
-            Images("cifar10", 4000, 32, (2, 2), (10, 18, 34), (PLAIN,), 3, 64, 0.01),
-        ),
-        3,
-    ),
-    "paper": Settings(
-        (
-            Images("digits", None, 16, (), (10, 18, 34, 50, 100), BOTH, 50, 32, 0.01),
-            Images("cifar10", None, 64, (2, 2), (10, 18, 34, 50), BOTH, 50, 128, 0.01),
-        ),
-        5,
-    ),
-}
+# Starts that keep the norm of the signal.
+KEEPING = ("he_normal", "zhang_forward", "lsuv")
 
 
 class PlainDepth(AbstractTrainings):
@@ -127,18 +55,9 @@ class PlainDepth(AbstractTrainings):
     def cases(self) -> list[Case]:
         """Seeds first; one network after the other."""
         return [
-            {
-                "seed": seed,
-                "dataset": images.dataset,
-                "kind": kind,
-                "normalization": normalization,
-                "depth": depth,
-                "scheme": scheme,
-            }
+            {"seed": seed, **group, "depth": depth, "scheme": scheme}
             for seed in range(self.settings.seeds)
-            for images in self.settings.images
-            for (kind, normalization), schemes in SCHEMES.items()
-            if kind in images.kinds
+            for images, group, schemes in self._groups()
             for depth in images.depths
             for scheme in schemes
         ]
@@ -164,7 +83,7 @@ class PlainDepth(AbstractTrainings):
         normalization = f"normalization={ARGUMENTS[case['normalization']]}"
         if case["scheme"] == DELTA:
             # Of the classifier's shape there is none.
-            config = {"class_name": DELTA, "config": {"gain": 1.4142}}
+            config = {"class_name": DELTA, "config": {"gain": SQRT_2}}
             normalization += f",kernel_initializer={config}"
         if case["kind"] == PLAIN:
             return (
@@ -190,32 +109,27 @@ class PlainDepth(AbstractTrainings):
         listed = self.settings.images
         return next(one for one in listed if one.dataset == case["dataset"])
 
-    def _groups(self, rows: Sequence[Row]) -> list[tuple[str, str, str, Images]]:
-        """Data, kind of network and normalisation of which there are runs."""
-        return [
-            (images.dataset, kind, normalization, images)
-            for images in self.settings.images
-            for kind, normalization in SCHEMES
-            if of(
-                rows,
-                dataset=images.dataset,
-                kind=kind,
-                normalization=normalization,
-            )
-        ]
+    def _groups(self) -> Iterator[tuple[Images, dict[str, str], tuple[str, ...]]]:
+        """Images, kinds of networks on them, and the schemes that train these."""
+        for images in self.settings.images:
+            for (kind, normalization), schemes in SCHEMES.items():
+                if kind in images.kinds:
+                    group = {
+                        "dataset": images.dataset,
+                        "kind": kind,
+                        "normalization": normalization,
+                    }
+                    yield images, group, schemes
 
     def table(self, rows: Sequence[Row]) -> Table:
         """A row for each scheme in each kind of network; columns are depths."""
         depths = sorted({d for images in self.settings.images for d in images.depths})
         found = []
-        for dataset, kind, normalization, _ in self._groups(rows):
-            group = {"dataset": dataset, "kind": kind, "normalization": normalization}
-            for scheme in SCHEMES[kind, normalization]:
-                cells = (
-                    _cell(of(rows, **group, depth=depth, scheme=scheme))
-                    for depth in depths
-                )
-                label = f"{dataset}, {kind}, {normalization}: {_short(scheme)}"
+        for _, group, schemes in self._groups():
+            for scheme in schemes:
+                some = of(rows, **group, scheme=scheme)
+                cells = (_cell(of(some, depth=depth)) for depth in depths)
+                label = f"{', '.join(group.values())}: {_short(scheme)}"
                 found.append((label, *cells))
         return Table(
             ("accuracy, %, by layers", *map(str, depths)),
@@ -224,32 +138,32 @@ class PlainDepth(AbstractTrainings):
 
     def finding(self, rows: Sequence[Row]) -> Finding:
         """The deepest plain network without normalisation that learns."""
-        said, ahead = [], []
+        said, ahead, behind = [], [], []
         for images in self.settings.images:
             some = of(rows, dataset=images.dataset, kind=PLAIN, normalization=NONE)
-            if not some:
-                continue
             deepest = {
                 scheme: max(
                     (
                         depth
                         for depth in images.depths
-                        if (runs := of(some, scheme=scheme, depth=depth))
-                        and spread(runs).mean >= 0.1 + LEARNT
+                        if spread(of(some, scheme=scheme, depth=depth)).mean
+                        >= 0.1 + LEARNT
                     ),
                     default=0,
                 )
                 for scheme in SCHEMES[PLAIN, NONE]
             }
-            keeping = ("he_normal", "zhang_forward", "lsuv")
-            ahead.append(all(deepest[one] > deepest[GLOROT] for one in keeping))
+            ahead.append(all(deepest[one] > deepest[GLOROT] for one in KEEPING))
+            behind.append(all(deepest[one] < deepest[GLOROT] for one in KEEPING))
             found = ", ".join(
                 f"{_short(scheme)} {depth or 'none'}"
                 for scheme, depth in deepest.items()
             )
             said.append(f"{images.dataset}: {found}")
-        if ahead and all(ahead):
+        if all(ahead):
             verdict = "confirmed"
+        elif all(behind):
+            verdict = "contradicted"
         else:
             verdict = "partly" if any(ahead) else "not at this scale"
         return Finding(
@@ -265,26 +179,18 @@ class PlainDepth(AbstractTrainings):
 
     def figure(self, rows: Sequence[Row]) -> Figure:
         """A panel for each kind of network, with a legend of its own."""
-        groups = self._groups(rows)
+        groups = list(self._groups())
         columns = 3
-        rows_of_panels = -(-len(groups) // columns)
-        figure, axes = panels(columns, rows=rows_of_panels)
-        for panel, (dataset, kind, normalization, images) in zip(
-            axes, groups, strict=False
-        ):
-            group = {"dataset": dataset, "kind": kind, "normalization": normalization}
+        figure, axes = panels(columns, rows=-(-len(groups) // columns))
+        for panel, (images, group, schemes) in zip(axes, groups, strict=False):
             series = {
-                _short(scheme): {
-                    depth: [
-                        accuracy(row)
-                        for row in of(rows, **group, depth=depth, scheme=scheme)
-                    ]
-                    for depth in images.depths
-                }
-                for scheme in SCHEMES[kind, normalization]
+                _short(scheme): values(
+                    of(rows, **group, scheme=scheme), "depth", images.depths
+                )
+                for scheme in schemes
             }
             ranges(panel, series, 100)
-            furnish_accuracy(panel, f"{dataset}, {kind}, {normalization}", "layers")
+            furnish_accuracy(panel, ", ".join(group.values()), "layers")
             panel.set_xticks(images.depths)
             panel.legend(fontsize=6, frameon=False)
         for panel in axes[len(groups) :]:
@@ -297,12 +203,7 @@ def _short(scheme: str) -> str:
 
 
 def _cell(rows: Sequence[Row]) -> str:
-    found = spread(rows)
-    if found is None:
-        return "-"
-    diverged = sum(row["diverged"] for row in rows)
-    text = found.text(100, ".0f")
-    return f"{text}, {diverged} diverged" if diverged else text
+    return and_diverged(percent(rows, ".0f"), rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> list[Row]:

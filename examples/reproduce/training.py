@@ -133,19 +133,10 @@ class Trainer:
         Returns:
             What came out; it depends on the arguments alone.
         """
-        model = self._reset(network)
-        keras.utils.set_random_seed(seed)
+        # Not a part of what the scheme takes.
+        self._compiled(network)
         started = time.perf_counter()
-        if scheme == AS_MADE:
-            # Keras draws when a network is made.
-            for variable, drawn in zip(
-                model.variables, self._network(network).variables, strict=True
-            ):
-                variable.assign(_value(drawn))
-        else:
-            initialize(
-                model, scheme_from(scheme), self._batches(seed, 1), loss=LOSS, seed=seed
-            )
+        model = self._begun(network, scheme, seed)
         initialization = time.perf_counter() - started
         keras.utils.set_random_seed(seed)
         steps = self.steps(course)
@@ -153,11 +144,11 @@ class Trainer:
             course.schedule, course.learning_rate, course.epochs, self.steps_per_epoch
         )
         looks = _looks(steps, course.evaluations)
+        batches = iter(self._batches(seed, course.epochs))
         losses: list[float] = []
         accuracies: list[float] = []
         held_out: list[list[float]] = []
         seconds = 0.0
-        batches = iter(self._batches(seed, course.epochs))
         for step in range(steps):
             images, labels = (np.asarray(part) for part in next(batches))
             started = time.process_time()
@@ -190,6 +181,22 @@ class Trainer:
             initialization_seconds=round(initialization, 2),
         )
 
+    def _begun(self, network: str, scheme: str, seed: int) -> Any:
+        """A network at its start, with an optimizer that has done nothing."""
+        model, state = self._compiled(network)
+        for variable, value in zip(model.optimizer.variables, state, strict=True):
+            variable.assign(value)
+        keras.utils.set_random_seed(seed)
+        if scheme == AS_MADE:
+            # Keras draws when a network is made.
+            drawn = self._network(network).variables
+            for variable, value in zip(model.variables, drawn, strict=True):
+                variable.assign(_value(value))
+        else:
+            data_of_scheme = self._batches(seed, epochs=1)
+            initialize(model, scheme_from(scheme), data_of_scheme, loss=LOSS, seed=seed)
+        return model
+
     def _batches(self, seed: int, epochs: int) -> Any:
         return data.batches(
             self.images,
@@ -213,12 +220,6 @@ class Trainer:
             input_shape=self.images.train_images.shape[1:],
             num_classes=self.images.num_classes,
         )
-
-    def _reset(self, network: str) -> Any:
-        model, state = self._compiled(network)
-        for variable, value in zip(model.optimizer.variables, state, strict=True):
-            variable.assign(value)
-        return model
 
 
 @functools.cache

@@ -7,12 +7,13 @@ Nothing in them is typed in: figures, verdicts and pictures come from the files 
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from command import HERE
-from experiment import AbstractExperiment, Row, Table
+from experiment import AbstractExperiment, Finding, Row, Table
 from experiments import EXPERIMENTS
 from results import load, settings_of, whole_seeds
 
@@ -48,30 +49,76 @@ def main(arguments: Sequence[str] | None = None) -> str:
     parser.add_argument("--output", type=Path, default=HERE / "RESULTS.md")
     parser.add_argument("--readme", type=Path, default=HERE.parent.parent / "README.md")
     options = parser.parse_args(arguments)
-    page = results_page(options.results, options.output.parent)
+    told = told_by(options.results)
+    page = results_page(told, options.results, options.output.parent)
     write_text(options.output, page)
-    for experiment, _, rows in _kept(options.results):
-        figure = experiment.figure(rows)
-        path = options.results / f"{experiment.name}.png"
+    for one in told:
+        figure = one.experiment.figure(one.rows)
+        path = options.results / f"{one.experiment.name}.png"
         write_whole(path, lambda file, f=figure: f.savefig(file, format="png", dpi=110))
     if options.readme.exists():
         text = options.readme.read_text()
-        write_text(options.readme, with_share(text, readme_share(options.results)))
+        write_text(options.readme, with_share(text, readme_share(told)))
     return page
 
 
-def readme_share(folder: Path) -> str:
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """An experiment of which there is something to tell.
+
+    Args:
+        experiment: At the scale of its file.
+        kept: What is in the file.
+        rows: The runs of whole seeds.
+        finding: What they say.
+    """
+
+    experiment: AbstractExperiment
+    kept: dict[str, Any]
+    rows: list[Row]
+    finding: Finding
+
+    @property
+    def runs(self) -> str:
+        """How many there are, of how many."""
+        return f"{len(self.rows)} of {self.kept['planned']}"
+
+    @property
+    def minutes(self) -> str:
+        """What all of the file's runs took."""
+        return f"{self.kept['seconds'] / 60:.0f}"
+
+
+def told_by(folder: Path) -> list[Told]:
+    """Reads the files of results of a folder.
+
+    Raises:
+        LabError: A file is damaged, or was made with other settings than the
+            experiment has now.
+    """
+    told = []
+    for kind in EXPERIMENTS:
+        path = folder / f"{kind.name}.json"
+        if not path.exists():
+            continue
+        kept = load(path)
+        experiment = kind(kind.scales[kept["scale"]])
+        changes = changed(kept["settings"], settings_of(experiment))
+        if changes:
+            raise LabError(f"{path} was made otherwise: {'; '.join(changes)}")
+        rows = whole_seeds(experiment, kept["rows"])
+        if rows:
+            told.append(Told(experiment, kept, rows, experiment.finding(rows)))
+    return told
+
+
+def readme_share(told: Sequence[Told]) -> str:
     """What README tells: claims and verdicts."""
-    told = [
-        (
-            experiment.source,
-            experiment.claim,
-            experiment.finding(rows).verdict,
-            f"{len(rows)} of {values['planned']}",
-        )
-        for experiment, values, rows in _kept(folder)
-    ]
-    return _markdown(Table(("source", "claim", "here", "runs"), tuple(told)))
+    rows = (
+        (one.experiment.source, one.experiment.claim, one.finding.verdict, one.runs)
+        for one in told
+    )
+    return _markdown(Table(("source", "claim", "here", "runs"), tuple(rows)))
 
 
 def with_share(text: str, share: str) -> str:
@@ -81,32 +128,28 @@ def with_share(text: str, share: str) -> str:
     return f"{before}{begin}\n\n{share}\n\n{end}{after}" if end else text
 
 
-def results_page(folder: Path, beside: Path) -> str:
+def results_page(told: Sequence[Told], folder: Path, beside: Path) -> str:
     """The page as Markdown.
 
     Args:
-        folder: Where the files of results are.
+        told: What to tell.
+        folder: Where pictures are.
         beside: Where the page will be, which links to pictures are relative to.
 
     Returns:
         The page.
-
-    Raises:
-        LabError: A file is damaged, or was made with other settings than the
-            experiment has now.
     """
     overview, chapters = [], []
-    for experiment, values, rows in _kept(folder):
-        finding = experiment.finding(rows)
-        budget = f"{len(rows)} of {values['planned']}"
+    for one in told:
+        experiment, finding = one.experiment, one.finding
         anchor = experiment.title.lower().replace(" ", "-").replace(",", "")
         overview.append(
             (
                 f"[{experiment.source}](#{anchor})",
                 experiment.claim,
                 f"**{finding.verdict}**",
-                budget,
-                f"{values['seconds'] / 60:.0f}",
+                one.runs,
+                one.minutes,
             )
         )
         picture = (folder / f"{experiment.name}.png").relative_to(beside)
@@ -116,29 +159,11 @@ def results_page(folder: Path, beside: Path) -> str:
             f"**{finding.verdict.capitalize()}.** {finding.here}\n\n"
             f"{finding.conclusion}\n\n"
             f"![{experiment.title}]({picture.as_posix()})\n\n"
-            f"{_markdown(experiment.table(rows))}\n\n"
-            f"{_provenance(values, rows)}\n"
+            f"{_markdown(experiment.table(one.rows))}\n\n"
+            f"{_provenance(one)}\n"
         )
     heads = ("source", "claim", "verdict", "runs", "minutes")
     return "\n".join([OPENING, _markdown(Table(heads, tuple(overview))), "", *chapters])
-
-
-def _kept(
-    folder: Path,
-) -> Iterator[tuple[AbstractExperiment, dict[str, Any], list[Row]]]:
-    """Experiments with what is in their files, and the runs of whole seeds."""
-    for kind in EXPERIMENTS:
-        path = folder / f"{kind.name}.json"
-        if not path.exists():
-            continue
-        values = load(path)
-        experiment = kind(kind.scales[values["scale"]])
-        changes = changed(values["settings"], settings_of(experiment))
-        if changes:
-            raise LabError(f"{path} was made otherwise: {'; '.join(changes)}")
-        rows = whole_seeds(experiment, values["rows"])
-        if rows:
-            yield experiment, values, rows
 
 
 def _markdown(table: Table) -> str:
@@ -146,22 +171,22 @@ def _markdown(table: Table) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _provenance(values: dict[str, Any], rows: Sequence[Any]) -> str:
-    seeds = len({row["case"]["seed"] for row in rows})
-    missing = values["planned"] - len(rows)
+def _provenance(one: Told) -> str:
+    seeds = len({row["case"]["seed"] for row in one.rows})
+    missing = len(one.rows) < one.kept["planned"]
     versions = ", ".join(
         f"{name} {version}"
-        for name, version in values["versions"].items()
+        for name, version in one.kept["versions"].items()
         if name != "backend"
     )
     settings = ", ".join(
-        f"{name} {value}" for name, value in values["settings"].items()
+        f"{key} {value}" for key, value in one.kept["settings"].items()
     )
     return (
-        f"`{values['command']}`: {len(rows)} of {values['planned']} runs"
+        f"`{one.kept['command']}`: {one.runs} runs"
         + (", the same command adds the others" if missing else "")
-        + f"; seeds: {seeds}; {values['seconds'] / 60:.0f} minutes of a machine that "
-        f"did other things too, {values['machine']}, {values['date']}; {versions}.\n\n"
+        + f"; seeds: {seeds}; {one.minutes} minutes of a machine that did other things "
+        f"too, {one.kept['machine']}, {one.kept['date']}; {versions}.\n\n"
         f"<details><summary>Settings</summary>\n\n{settings}\n\n</details>"
     )
 

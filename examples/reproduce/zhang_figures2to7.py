@@ -15,7 +15,8 @@ from charts import furnish_accuracy, legend, panels, ranges, ticks
 from command import command
 from experiment import Case, Finding, Row, Table
 from matplotlib.figure import Figure
-from trained import AbstractTrainings, accuracy, best, of, percent, spread
+from runs import best, of, percent, values
+from trained import AbstractTrainings
 from training import Course, Trainer
 
 from keras_convinit.lab import data
@@ -142,7 +143,7 @@ class ZhangFigures2To7(AbstractTrainings):
                 (
                     f"{network}, {rate:g}",
                     *(
-                        percent(spread(of(some, numerator=numerator)))
+                        percent(of(some, numerator=numerator))
                         for numerator in self.settings.numerators
                     ),
                 )
@@ -157,9 +158,10 @@ class ZhangFigures2To7(AbstractTrainings):
         said, rising, falling = [], [], []
         for network in self.settings.networks:
             found = {
-                rate: best(some, "numerator")[0]
+                rate: best(of(rows, network=network, learning_rate=rate), "numerator")[
+                    0
+                ]
                 for rate in self.settings.learning_rates
-                if (some := of(rows, network=network, learning_rate=rate))
             }
             rates = sorted(found)
             values = [found[rate] for rate in rates]
@@ -189,18 +191,11 @@ class ZhangFigures2To7(AbstractTrainings):
         figure, axes = panels(len(networks))
         for panel, network in zip(axes, networks, strict=True):
             series = {
-                f"learning rate {rate:g}": {
-                    numerator: [
-                        accuracy(row)
-                        for row in of(
-                            rows,
-                            network=network,
-                            learning_rate=rate,
-                            numerator=numerator,
-                        )
-                    ]
-                    for numerator in self.settings.numerators
-                }
+                f"learning rate {rate:g}": values(
+                    of(rows, network=network, learning_rate=rate),
+                    "numerator",
+                    self.settings.numerators,
+                )
                 for rate in self.settings.learning_rates
             }
             ranges(panel, series, 100)

@@ -259,11 +259,9 @@ def test_commands_of_today_are_not_called_others(suite, results):
 
 def test_lines_are_of_measurements_that_exist(suite):
     measurements = {m.name: m for m in suite("measurements").MEASUREMENTS}
-    sections = suite("sections")
-    used = {
-        s for part in sections.SECTIONS for line in part.lines for s in line.sources
-    }
-    used |= {amount.source for amount in sections.AMOUNTS}
+    sections = suite("sections").SECTIONS
+    used = {line.source for section in sections for line in section.lines}
+    used |= {amount.source for amount in suite("amounts").AMOUNTS}
     assert used == set(measurements)
     scripts = suite("running").SCRIPTS
     for measurement in measurements.values():

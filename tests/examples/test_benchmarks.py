@@ -7,10 +7,6 @@ import sys
 import keras
 import pytest
 
-once = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="tf.data is the same everywhere"
-)
-
 
 @pytest.fixture
 def benchmark(root, monkeypatch):
@@ -68,9 +64,6 @@ def test_pairs_cancel_what_both_meet(benchmark):
     assert comparison.b_seconds == 1.5
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() == "jax", reason="half a minute of compiling"
-)
 def test_initialising_a_model(benchmark, capsys):
     small = ["--network", "MobileNetV2", "--size", "32", "--rounds", "1"]
     benchmark("initialize_model").main(small)
@@ -113,7 +106,6 @@ def test_initializers(benchmark, tmp_path, capsys):
     assert "ZhangBackward" in capsys.readouterr().out
 
 
-@once
 def test_augmentation(benchmark, tmp_path, monkeypatch, capsys):
     # A page and a benchmark have this name.
     monkeypatch.delitem(sys.modules, "augmentation", raising=False)

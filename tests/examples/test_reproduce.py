@@ -231,15 +231,16 @@ def test_seeds_in_portions(run, module, monkeypatch, tmp_path):
     assert len(run("zhang_figures2to7")) == 4
 
 
-def accuracies(case, value):
-    return {"case": case, "diverged": False, "held_out": [[1, value]]}
+def row(case, accuracy=0.5, **outcome):
+    """A run as it comes from a file."""
+    found = {"diverged": False, "steps": 1, "held_out": [[1, accuracy]]}
+    return {"case": case, **found, "initialization_seconds": 1.0, **outcome}
 
 
-def finding(kind, value, scale="cpu"):
+def finding(kind, value):
     """What an experiment finds if accuracies are a function of the case."""
-    experiment = kind(kind.scales[scale])
-    rows = [accuracies(case, value(case)) for case in experiment.cases()]
-    return experiment.finding(rows)
+    experiment = kind(kind.scales["cpu"])
+    return experiment.finding([row(case, value(case)) for case in experiment.cases()])
 
 
 def best_numerator(at):
@@ -283,15 +284,244 @@ def test_what_figure_2_says(module):
     none = dict.fromkeys(starts, 0)
     assert finding(kind, to_depth(none)).verdict == "not at this scale"
 
+    some = dict.fromkeys(starts, 20)
+    assert finding(kind, to_depth(some)).verdict == "not at this scale"
+
+
+def test_what_figure_1_says(module):
+    kind = module("arpit_figure1").ArpitFigure1
+    experiment = kind(kind.scales["cpu"])
+
+    def found(factor):
+        rows = []
+        for case in experiment.cases():
+            wrong = 1e3 if case["start"] == "He, gain 1" else factor(case)
+            ratios = {
+                way: {"mean": list(wrong * experiment.predicted(case["network"], way))}
+                for way in ("forward", "backward")
+            }
+            rows.append({"case": case, **ratios})
+        return experiment.finding(rows)
+
+    assert found(lambda case: 1.05).verdict == "confirmed"
+    assert "1e+03" in found(lambda case: 1.05).here
+    assert found(lambda case: 1.2).verdict == "contradicted"
+    # That of the squared norm, in the residual networks alone.
+    squared = found(lambda case: 1.6 if case["network"] == "residual" else 1.0)
+    assert squared.verdict == "partly"
+
+
+@pytest.mark.parametrize(
+    ("deepest", "verdict"),
+    [
+        ((166, 25, 25, 25, 1), "confirmed"),
+        ((100, 25, 100, 25, 1), "partly"),
+        ((25, 25, 100, 25, 1666), "contradicted"),
+        ((1, 1, 1, 1, 1), "not at this scale"),
+    ],
+)
+def test_what_figure_3_says(module, deepest, verdict):
+    kind = module("arpit_figure3").ArpitFigure3
+    experiment = kind(kind.scales["cpu"])
+    starts = module("arpit_figure3").STARTS
+    limits = dict(zip(starts, deepest, strict=True))
+
+    def run(case):
+        learns = case["size"] <= limits[case["start"]]
+        # One that falls by a hundredth has not learnt.
+        return row(case, loss=(0.9 if learns else 0.99) * math.log(10))
+
+    rows = [run(case) for case in experiment.cases()]
+    assert experiment.finding(rows).verdict == verdict
+
+
+def test_depths_at_which_one_seed_diverges_do_not_count(module):
+    kind = module("arpit_figure3").ArpitFigure3
+    experiment = kind(kind.scales["cpu"])
+    rows = [row(case, loss=1.0) for case in experiment.cases()]
+    for one in rows:
+        case = one["case"]
+        if case["seed"] == 1 and case["size"] > 25 and case["start"] != "proposed":
+            one.update(diverged=True, loss=None)
+    found = experiment.finding(rows)
+    # Of the deepest residual network there is one seed, and it learnt.
+    assert "plain: proposed 100, PyTorch default, orthogonal 25" in found.here
+    assert found.verdict == "partly"
+
+
+@pytest.mark.parametrize(
+    ("rates", "warm", "verdict"),
+    [
+        # Up to which rate a start survives, and how much further with a warm-up.
+        ((0.1, 0.03, 0.003, 0.0), (3, 3, 3, 3), "confirmed"),
+        ((0.1, 0.03, 0.003, 0.0), (1, 1, 1, 1), "partly"),
+        ((0.1, 0.03, 0.003, 0.0), (3, 0.1, 3, 3), "partly"),
+        ((0.03, 0.1, 0.1, 0.0), (3, 3, 3, 3), "partly"),
+        ((0.003, 0.03, 0.03, 0.1), (0.3, 0.3, 0.3, 0.3), "contradicted"),
+        ((1, 1, 1, 1), (1, 1, 1, 1), "not at this scale"),
+    ],
+)
+def test_what_figure_4_says(module, rates, warm, verdict):
+    kind = module("arpit_figure4").ArpitFigure4
+    experiment = kind(kind.scales["cpu"])
+    starts = module("arpit_figure4").STARTS
+    limits = dict(zip(starts, zip(rates, warm, strict=True), strict=True))
+
+    def run(case):
+        limit, factor = limits[case["start"]]
+        limit *= factor if case["warm_up"] else 1
+        return row(case, diverged=case["learning_rate"] > 1.01 * limit)
+
+    found = experiment.finding([run(case) for case in experiment.cases()])
+    assert found.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("batch", "warm", "data", "verdict"),
+    [
+        (0.5, 0.46, 0.3, "confirmed"),
+        (0.5, 0.44, 0.3, "partly"),
+        (0.5, 0.46, 0.47, "partly"),
+        (0.5, 0.44, 0.47, "contradicted"),
+        (0.15, 0.15, 0.1, "not at this scale"),
+    ],
+)
+def test_what_table_1_says(module, batch, warm, data, verdict):
+    table = module("arpit_table1")
+    means = {table.BATCH: batch, table.WARM: warm, table.DATA: data}
+
+    def value(case):
+        # Only the better of the rates counts.
+        right = case["learning_rate"] == (0.1 if case["method"] == table.DATA else 0.02)
+        return means.get(case["method"], 0.1) if right else 0.0
+
+    assert finding(table.ArpitTable1, value).verdict == verdict
+
+
+def test_seconds_until_batch_normalisation_is_reached(module):
+    table = module("arpit_table1")
+    experiment = table.ArpitTable1(table.SCALES["cpu"])
+    ends = {
+        table.BATCH: [0.2, 0.4],
+        table.WARM: [0.41, 0.42],
+        table.PROPOSED: [0.3, 0.3],
+    }
+    rows = []
+    for case in experiment.cases():
+        found = list(zip((5, 10), ends.get(case["method"], [0.1, 0.1]), strict=True))
+        rows.append(row(case, held_out=found, steps=10, processor_seconds=80.0))
+    cells = {line[0]: line[4:] for line in experiment.table(rows).rows}
+    assert cells[f"ResNet-20, {table.BATCH}"] == ("10.0", "80 (3 of 3)")
+    assert cells[f"ResNet-20, {table.WARM}"] == ("10.0", "40 (3 of 3)")
+    assert cells[f"ResNet-20, {table.PROPOSED}"] == ("10.0", "0 of 3")
+
+
+@pytest.mark.parametrize(
+    ("logarithms", "verdict"),
+    [
+        ((1, 2, 3, 4, 9), "confirmed"),
+        ((1, 2, 4, 3, 9), "partly"),
+        ((2, 1, 4, 3, 9), "contradicted"),
+        ((1, 2, 3, None, 9), "confirmed"),
+    ],
+)
+def test_what_table_2_says(module, logarithms, verdict):
+    table = module("arpit_table2")
+    experiment = table.ArpitTable2(table.SCALES["cpu"])
+    values = dict(zip(table.STARTS, logarithms, strict=True))
+    rows = [{"case": c, "log10": values[c["start"]]} for c in experiment.cases()]
+    assert experiment.finding(rows).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("ours", "searched", "verdict"),
+    [
+        (0.05, 0.02, "confirmed"),
+        (0.05, 0.08, "partly"),
+        (-0.05, 0.02, "contradicted"),
+        # Less than twice the standard error of five seeds that differ.
+        (0.01, 0.005, "not at this scale"),
+    ],
+)
+def test_what_the_tables_of_zhang_say(module, ours, searched, verdict):
+    tables = module("zhang_tables")
+
+    def value(case):
+        noise = 0.02 * (-1) ** case["seed"] if case["start"] == tables.OURS else 0.0
+        gains = {tables.KAIMING: 0.0, tables.OURS: ours + noise}
+        return 0.5 + 0.1 * case["seed"] + gains.get(case["start"], searched)
+
+    found = finding(tables.ZhangTables, value)
+    assert found.verdict == verdict
+    # Paired: what all seeds have in common is not in the error.
+    assert f"MetaInit {100 * searched:+.1f} +- 0.0" in found.here
+
+
+@pytest.mark.parametrize(
+    ("glorot", "others", "verdict"),
+    [
+        (10, 18, "confirmed"),
+        (18, 10, "contradicted"),
+        (18, 18, "not at this scale"),
+    ],
+)
+def test_what_plain_depth_says(module, glorot, others, verdict):
+    depth = module("plain_depth")
+
+    def value(case):
+        deepest = glorot if case["scheme"] == depth.GLOROT else others
+        return 0.3 if case["depth"] <= deepest else 0.1
+
+    assert finding(depth.PlainDepth, value).verdict == verdict
+
+
+def test_seeds_with_a_gap_are_not_told(module, run, tmp_path, capsys, monkeypatch):
+    kind = module("zhang_figures2to7").ZhangFigures2To7
+    experiment = kind(kind.scales["cpu"])
+    rows = [row(case) for case in experiment.cases()]
+    whole = module("results").whole_seeds
+    assert whole(experiment, reversed(rows)) == rows
+    (gap,) = (
+        number
+        for number, one in enumerate(rows)
+        if one["case"]
+        == {
+            "seed": 1,
+            "network": "resnet_cifar:20",
+            "learning_rate": 0.01,
+            "numerator": 1.0,
+        }
+    )
+    told = whole(experiment, rows[:gap] + rows[gap + 1 :])
+    assert {one["case"]["seed"] for one in told} == {0, 2}
+
+    monkeypatch.setattr(kind, "run", lambda self, case, after_step: {"diverged": 0})
+    assert run("zhang_figures2to7", "--minutes", "1e-9") == []
+    assert "0 of 2 runs" in capsys.readouterr().out
+    assert not (tmp_path / "zhang_figures2to7.png").exists()
+    assert module("write_results").told_by(tmp_path) == []
+
+
+def test_curves_by_epoch(module):
+    rows = [
+        {"diverged": False, "steps": 8, "held_out": [[4, 0.1], [8, 0.2]]},
+        {"diverged": False, "steps": 8, "held_out": [[4, 0.3], [8, 0.4]]},
+        {"diverged": True, "steps": 4, "held_out": [[4, 0.9], [4, 0.0]]},
+    ]
+    assert module("runs").by_epoch(rows, 2) == {1.0: [0.1, 0.3], 2.0: [0.2, 0.4]}
+
 
 def test_the_page_of_results_is_what_the_files_say(root, module):
     """After a run, `python examples/reproduce/write_results.py`."""
     folder = root / "examples" / "reproduce"
     writer = module("write_results")
-    page = writer.results_page(folder / "results" / "cpu", folder)
-    assert page == (folder / "RESULTS.md").read_text()
+    kept = folder / "results" / "cpu"
+    told = writer.told_by(kept)
+    assert (
+        writer.results_page(told, kept, folder) == (folder / "RESULTS.md").read_text()
+    )
     readme = (root / "README.md").read_text()
-    share = writer.readme_share(folder / "results" / "cpu")
+    share = writer.readme_share(told)
     assert share in readme
     assert writer.with_share(readme, share) == readme
     assert "| other |" in writer.with_share(readme, "| other |")
@@ -301,12 +531,13 @@ def test_the_page_of_results_is_what_the_files_say(root, module):
 def test_results_of_other_settings_are_not_told(run, module, tmp_path):
     run("zhang_figures2to7")
     path = tmp_path / "zhang_figures2to7.json"
-    page = module("write_results").results_page(tmp_path, tmp_path)
+    writer = module("write_results")
+    page = writer.results_page(writer.told_by(tmp_path), tmp_path, tmp_path)
     assert "## The best initial variance by learning rate" in page
     assert "2 of 2 runs; seeds: 1" in page
     path.write_text(path.read_text().replace('"limit": 200', '"limit": 300'))
     with pytest.raises(LabError, match=r"limit is 300 in the file, 200 now"):
-        module("write_results").results_page(tmp_path, tmp_path)
+        writer.told_by(tmp_path)
 
 
 def test_all_of_them_run_in_processes_of_their_own(module, monkeypatch, capsys):

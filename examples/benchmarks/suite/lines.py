@@ -10,8 +10,7 @@ class Line:
     Args:
         what: What is timed.
         against: What it is divided by.
-        sources: Where its numbers are: one or several measurements, of which each has
-            other backends.
+        source: The measurement that has its numbers.
         row: The way to them in a file.
         limit: The largest ratio that the project allows itself.
         peer: Whether it is someone else's, beside ours in the same section.
@@ -21,7 +20,7 @@ class Line:
 
     what: str
     against: str
-    sources: tuple[str, ...]
+    source: str
     row: tuple[str, ...]
     limit: float | None = None
     peer: bool = False

@@ -61,27 +61,24 @@ class Results:
 
     def ratio(self, line: Line, backend: str) -> Ratio | None:
         """What a line has for a backend; None where it was not measured."""
-        for source in line.sources:
-            row = self._value((source, backend), line.row)
-            if row is not None:
-                wall, cpu = row["wall"], row["cpu"]
-                low, high = row["wall_quartiles"]
-                if line.inverted:
-                    return Ratio(1 / wall, 1 / high, 1 / low, 1 / cpu)
-                return Ratio(wall, low, high, cpu)
-        return None
+        row = self._value((line.source, backend), line.row)
+        if row is None:
+            return None
+        wall, cpu = row["wall"], row["cpu"]
+        low, high = row["wall_quartiles"]
+        if line.inverted:
+            return Ratio(1 / wall, 1 / high, 1 / low, 1 / cpu)
+        return Ratio(wall, low, high, cpu)
 
     def amount(self, amount: Amount, backend: str) -> float | None:
         """A number that is no ratio; None where it was not measured."""
         return self._value((amount.source, backend), amount.row)
 
-    def gap(self, sources: tuple[str, ...], backend: str) -> str:
+    def gap(self, source: str, backend: str) -> str:
         """Why a number is not there."""
-        meant = [s for s in sources if backend in _MEASUREMENTS[s].backends]
-        if not meant:
+        if backend not in _MEASUREMENTS[source].backends:
             return ""
-        failed = any((source, backend) in self.failed for source in meant)
-        return "failed" if failed else "not measured"
+        return "failed" if (source, backend) in self.failed else "not measured"
 
     def from_elsewhere(self) -> int:
         """How many files were made by other commands than those of today."""

@@ -1,6 +1,6 @@
 """Which lines the table and the figure have, and what the project set itself."""
 
-from examples.benchmarks.suite.lines import Amount, Line, Section
+from examples.benchmarks.suite.lines import Line, Section
 
 PEERS = {
     "batch norm": "Keras' BatchNormalization",
@@ -10,7 +10,7 @@ PEERS = {
 
 def _step(width, batch, limit, peers, xla=False):
     """The lines of one network of convolutions."""
-    source = (f"weight_norm_step_{'xla_' if xla else ''}{width}",)
+    source = f"weight_norm_step_{'xla_' if xla else ''}{width}"
     shown = width == 64 and not xla
 
     def line(row, what, **more):
@@ -36,7 +36,7 @@ def _theirs(width):
     return Line(
         what,
         "plain convolutions of theirs",
-        (f"weight_norm_peers_{width}",),
+        f"weight_norm_peers_{width}",
         ("weight norm",),
         peer=True,
         excerpt=f"a training step, {what}",
@@ -55,7 +55,7 @@ def _stack(source, title, shown, limit=None):
             Line(
                 f"a stack: {what}",
                 "layer by layer",
-                (source,),
+                source,
                 ("stack", "compared", step),
                 bound,
                 excerpt=f"{shown}, {what}",
@@ -64,6 +64,11 @@ def _stack(source, title, shown, limit=None):
         ),
         contest=True,
     )
+
+
+def _price(what, unit, source, row, limit, shown=False):
+    """What one of our own things costs; README has it if it is shown."""
+    return Line(what, unit, source, (row,), limit, excerpt=what if shown else "")
 
 
 SECTIONS = (
@@ -77,7 +82,7 @@ SECTIONS = (
             Line(
                 "weight norm, folded",
                 "plain Conv2D",
-                ("folded_inference",),
+                "folded_inference",
                 ("folded weight norm",),
                 1.0,
                 excerpt="a prediction, weight norm, folded",
@@ -85,7 +90,7 @@ SECTIONS = (
             Line(
                 "weight norm, not folded",
                 "plain Conv2D",
-                ("folded_inference",),
+                "folded_inference",
                 ("weight norm",),
             ),
         ),
@@ -105,7 +110,7 @@ SECTIONS = (
             Line(
                 name,
                 "VarianceScaling of the same law",
-                ("initializers",),
+                "initializers",
                 (name,),
                 1.1,
             )
@@ -117,51 +122,51 @@ SECTIONS = (
     Section(
         "Initialising a model",
         (
-            Line(
+            _price(
                 '`initialize(ResNet-50, "auto")`',
                 "building it",
-                ("initialize_model",),
-                ("initialize auto",),
+                "initialize_model",
+                "initialize auto",
                 2.0,
-                excerpt='`initialize(ResNet-50, "auto")`',
+                shown=True,
             ),
-            Line(
+            _price(
                 '`"lsuv"`, 50 layers',
                 "forward passes",
-                ("data_schemes",),
-                ("lsuv: lsuv",),
+                "data_schemes",
+                "lsuv: lsuv",
                 3.0,
-                excerpt='`"lsuv"`, 50 layers',
+                shown=True,
             ),
-            Line(
+            _price(
                 '`"data_dependent"`, 50 layers',
                 "forward passes",
-                ("data_schemes",),
-                ("data_dependent: data_dependent",),
+                "data_schemes",
+                "data_dependent: data_dependent",
                 3.0,
             ),
-            Line(
+            _price(
                 '`"gradinit"`, an iteration on the norm, ResNet-20',
                 "training steps",
-                ("search_schemes",),
-                ("GradInit, the norm",),
+                "search_schemes",
+                "GradInit, the norm",
                 4.0,
-                excerpt='`"gradinit"`, an iteration on the norm, ResNet-20',
+                shown=True,
             ),
-            Line(
+            _price(
                 '`"gradinit"`, an iteration on the loss, ResNet-20',
                 "training steps",
-                ("search_schemes",),
-                ("GradInit, the loss",),
+                "search_schemes",
+                "GradInit, the loss",
                 4.0,
             ),
-            Line(
+            _price(
                 '`"metainit"`, a step, ResNet-20',
                 "training steps",
-                ("search_schemes",),
-                ("MetaInit",),
+                "search_schemes",
+                "MetaInit",
                 10.0,
-                excerpt='`"metainit"`, a step, ResNet-20',
+                shown=True,
             ),
         ),
         contest=False,
@@ -169,35 +174,35 @@ SECTIONS = (
     Section(
         "Looking inside",
         (
-            Line(
+            _price(
                 "`signal_report(ResNet-50)`",
                 "training steps",
-                ("signal_report_resnet50",),
-                ("report",),
+                "signal_report_resnet50",
+                "report",
                 3.0,
-                excerpt="`signal_report(ResNet-50)`",
+                shown=True,
             ),
-            Line(
+            _price(
                 "`signal_report`, 300 dense layers",
                 "training steps",
-                ("signal_report_deep",),
-                ("report",),
+                "signal_report_deep",
+                "report",
                 3.0,
             ),
-            Line(
+            _price(
                 "`hessian_norm`, an iteration, ten convolutions",
                 "training steps",
-                ("hessian_norm_plain",),
-                ("iteration",),
+                "hessian_norm_plain",
+                "iteration",
                 4.0,
             ),
-            Line(
+            _price(
                 "`hessian_norm(ResNet-50)`, an iteration",
                 "training steps",
-                ("hessian_norm_resnet50",),
-                ("iteration",),
+                "hessian_norm_resnet50",
+                "iteration",
                 4.0,
-                excerpt="`hessian_norm(ResNet-50)`, an iteration",
+                shown=True,
             ),
         ),
         contest=False,
@@ -208,7 +213,7 @@ SECTIONS = (
             Line(
                 "crop, flip and Cutout",
                 "`tf.image`, image by image",
-                ("augmentation",),
+                "augmentation",
                 ("Crop, flip, Cutout: tf.image, image by image",),
                 inverted=True,
                 excerpt="images: crop, flip and Cutout",
@@ -216,7 +221,7 @@ SECTIONS = (
             Line(
                 "AutoAugment",
                 "Keras' RandAugment, batch by batch",
-                ("augmentation",),
+                "augmentation",
                 ("AutoAugment: RandAugment of batches",),
                 inverted=True,
                 excerpt="images: AutoAugment",
@@ -224,41 +229,11 @@ SECTIONS = (
             Line(
                 "AutoAugment",
                 "Keras' RandAugment, image by image",
-                ("augmentation",),
+                "augmentation",
                 ("AutoAugment: RandAugment image by image",),
                 inverted=True,
             ),
         ),
         contest=True,
-    ),
-)
-
-AMOUNTS = (
-    Amount(
-        "`import keras_convinit` after `import keras`",
-        "s",
-        "initializers",
-        ("import_seconds",),
-        0.1,
-    ),
-    Amount(
-        "4998 residual blocks (10,000 layers): first step over a later one",
-        "s",
-        "stack_1666",
-        ("stack", "over_the_step"),
-        15,
-    ),
-    Amount(
-        "the same, memory at its peak",
-        "GB",
-        "stack_1666",
-        ("stack", "peak_gigabytes"),
-    ),
-    Amount(
-        "the same, memory at its peak, recomputing",
-        "GB",
-        "stack_1666",
-        ("remat", "peak_gigabytes"),
-        3,
     ),
 )

@@ -2,9 +2,10 @@
 
 import pathlib
 
+from examples.benchmarks.suite.amounts import AMOUNTS
 from examples.benchmarks.suite.measurements import BACKENDS, MEASUREMENTS, NAMES
 from examples.benchmarks.suite.reading import Ratio, Results
-from examples.benchmarks.suite.sections import AMOUNTS, SECTIONS
+from examples.benchmarks.suite.sections import SECTIONS
 
 PACKAGES = NAMES | {
     "keras": "Keras",
@@ -65,7 +66,7 @@ def excerpt(results: Results) -> str:
             for backend in BACKENDS:
                 ratio = results.ratio(line, backend)
                 if ratio is None:
-                    cells.append(results.gap(line.sources, backend))
+                    cells.append(results.gap(line.source, backend))
                 else:
                     words = ", ".join(_words(section, line, ratio))
                     cells.append(f"{_number(ratio.wall)} {words}".strip())
@@ -90,7 +91,7 @@ def put_into(path: pathlib.Path, text: str) -> None:
 def _cell(results, section, line, backend):
     ratio = results.ratio(line, backend)
     if ratio is None:
-        return results.gap(line.sources, backend)
+        return results.gap(line.source, backend)
     numbers = (
         f"{_number(ratio.wall)} ({_number(ratio.low)} to {_number(ratio.high)})"
         f" / {_number(ratio.cpu)}"
@@ -108,7 +109,7 @@ def _words(section, line, ratio: Ratio) -> list[str]:
 def _amount(results, amount, backend):
     value = results.amount(amount, backend)
     if value is None:
-        return results.gap((amount.source,), backend)
+        return results.gap(amount.source, backend)
     text = f"{value:.2g} {amount.unit}"
     if amount.limit is not None:
         text += f"<br>limit {'met' if value <= amount.limit else 'missed'}"

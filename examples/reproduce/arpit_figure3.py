@@ -107,7 +107,7 @@ SCALES = {
             Depth(1, 150, 3, 64, stem_stride=2),
             Depth(16, 150, 3, 64, stem_stride=2),
             Depth(166, 50, 3, 32, stem_stride=2),
-            Depth(1666, 10, 1, 16, stem_stride=2),
+            Depth(1666, 40, 1, 16, stem_stride=2),
         ),
     ),
     "paper": Settings(

@@ -108,7 +108,30 @@ def test_the_import_is_light(fresh_process):
     frameworks = {"tensorflow", "jax", "torch"}
     roots = {name.split(".")[0] for name in ast.literal_eval(new)}
     assert not roots & (heavy | frameworks)
-    assert "keras_convinit.lab" not in ast.literal_eval(new)
+    # What reads whole models waits until it is asked for; so does the lab.
+    late = {f"keras_convinit.{m}" for m in ("diagnostics", "graph", "lab", "schemes")}
+    assert not late & set(ast.literal_eval(new))
+
+
+def test_what_waits_is_there_when_it_is_asked_for(fresh_process):
+    printed = fresh_process(
+        """
+        import keras_convinit
+        assert set(keras_convinit.__all__) <= set(dir(keras_convinit))
+        assert "initialize" not in vars(keras_convinit)
+        from keras_convinit import initialize
+        assert initialize is keras_convinit.schemes.initialize
+        for name in keras_convinit.__all__:
+            assert getattr(keras_convinit, name) is getattr(keras_convinit, name)
+        from keras_convinit import *
+        assert signal_report is keras_convinit.diagnostics.signal_report
+        try:
+            keras_convinit.initialise
+        except AttributeError as error:
+            print(error)
+        """
+    )
+    assert "module 'keras_convinit' has no attribute 'initialise'" in printed
 
 
 def test_the_table_of_the_readme_is_the_registry(root):

@@ -166,6 +166,17 @@ def cells(text, *words):
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
+def test_a_loss_is_told_with_its_reason_where_there_is_one(suite, results):
+    rows = {"stack": {"compared": {"step": ratio(2.0, 1.9, 2.1)}}}
+    found = results(stack_30_jax=record(rows), stack_30_torch=record(rows))
+    sections = suite("sections").SECTIONS
+    (section,) = [s for s in sections if s.lines[0].source == "stack_30"]
+    jax, torch = found.losses(section)
+    assert jax.startswith("JAX: ")
+    assert "slower than layer by layer. XLA on a CPU is slow" in jax
+    assert torch.endswith("(2): slower than layer by layer.")
+
+
 def test_a_line_of_the_table(suite, results):
     rows = {
         "weight norm": ratio(1.02, 0.98, 1.04, 1.01),

@@ -1,6 +1,7 @@
 """What a line of the table and of the figure is."""
 
 import dataclasses
+from collections.abc import Mapping
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,6 +17,7 @@ class Line:
         peer: Whether it is someone else's, beside ours in the same section.
         inverted: Whether the file has the ratio upside down.
         excerpt: What README calls it, which shows only those that have this.
+        losing: By backend, why it loses there and what to do, as sentences.
     """
 
     what: str
@@ -26,6 +28,7 @@ class Line:
     peer: bool = False
     inverted: bool = False
     excerpt: str = ""
+    losing: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -112,9 +112,11 @@ class Results:
                     noise = ", within noise" if ratio.low <= line.limit else ""
                     words.append(f"above its limit of {line.limit:g}{noise}")
                 if words:
+                    why = line.losing.get(backend, "")
                     found.append(
                         f"{NAMES[backend]}: {section.title}: {line.what} "
-                        f"({ratio.wall:.3g}): {', '.join(words)}"
+                        f"({ratio.wall:.3g}): {', '.join(words)}."
+                        f"{why and f' {why}'}"
                     )
         return found
 

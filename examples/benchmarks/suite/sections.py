@@ -1,11 +1,20 @@
 """Which lines the table and the figure have, and what the project set itself."""
 
 from examples.benchmarks.suite.lines import Line, Section
+from examples.benchmarks.suite.measurements import JAX, TENSORFLOW, TORCH
 
 PEERS = {
     "batch norm": "Keras' BatchNormalization",
     "spectral norm": "Keras' SpectralNormalization",
 }
+
+XLA_LOOP = (
+    "XLA on a CPU is slow at gradients of convolutions inside a loop: there, with JAX, "
+    "take `ScaledResidual` block by block."
+)
+MANY_WEIGHTS = (
+    "At 32x32 the arithmetic on vectors of 24 million weights outweighs the network."
+)
 
 
 def _step(width, batch, limit, peers, xla=False):
@@ -59,6 +68,7 @@ def _stack(source, title, shown, limit=None):
                 ("stack", "compared", step),
                 bound,
                 excerpt=f"{shown}, {what}",
+                losing={JAX: XLA_LOOP},
             )
             for step, (what, bound) in steps.items()
         ),
@@ -66,9 +76,17 @@ def _stack(source, title, shown, limit=None):
     )
 
 
-def _price(what, unit, source, row, limit, shown=False):
+def _price(what, unit, source, row, limit, shown=False, losing=""):
     """What one of our own things costs; README has it if it is shown."""
-    return Line(what, unit, source, (row,), limit, excerpt=what if shown else "")
+    return Line(
+        what,
+        unit,
+        source,
+        (row,),
+        limit,
+        excerpt=what if shown else "",
+        losing=dict.fromkeys((TENSORFLOW, TORCH), losing),
+    )
 
 
 SECTIONS = (
@@ -203,6 +221,7 @@ SECTIONS = (
                 "iteration",
                 4.0,
                 shown=True,
+                losing=MANY_WEIGHTS,
             ),
         ),
         contest=False,

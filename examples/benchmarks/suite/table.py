@@ -50,7 +50,7 @@ def page(results: Results, figure: str) -> str:
     parts += ["## Seconds and gigabytes", _table(rows)]
     losses = [text for section in SECTIONS for text in results.losses(section)]
     parts.append("## Where ours is slower, or above its limit")
-    parts.append("\n".join(f"- {text}." for text in losses) or "Nowhere.")
+    parts.append("\n".join(f"- {text}" for text in losses) or "Nowhere.")
     parts += ["## Commands", _table(_commands(results))]
     return "\n\n".join(parts) + "\n"
 

@@ -23,6 +23,7 @@ def ranges(
     axes: Axes,
     series: Mapping[str, Mapping[float, Sequence[float]]],
     factor: float = 1.0,
+    order: Sequence[str] = (),
 ) -> None:
     """A line through means, and a band from the lowest to the highest.
 
@@ -30,9 +31,12 @@ def ranges(
         axes: Where.
         series: Label -> place on the x axis -> values, of one run each.
         factor: What values are multiplied by.
+        order: Labels of all panels, for a label to look the same in each of them; those
+            of the series where there is nothing else.
     """
-    for number, (label, points) in enumerate(series.items()):
-        look = style(number, label)
+    order = order or list(series)
+    for label, points in series.items():
+        look = style(order.index(label), label)
         at = [x for x, values in points.items() if len(values)]
         values = [factor * np.asarray(points[x], float) for x in at]
         axes.plot(at, [v.mean() for v in values], marker="o", markersize=4, **look)

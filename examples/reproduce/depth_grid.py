@@ -27,6 +27,12 @@ SCHEMES = {
         "data_dependent",
     ),
 }
+# The order that decides what they look like: those of one kind of network differ.
+LOOKS = (
+    *SCHEMES[PLAIN, NONE],
+    *("auto", "zhang_backward:gamma=0.4", "fixup", "hanin", "arpit"),
+    *("kernel:direction=he_normal", "data_dependent"),
+)
 ARGUMENTS = {NONE: "None", BATCH: "batch", WEIGHT: "weight"}
 
 

@@ -18,6 +18,7 @@ from depth_grid import (
     ARGUMENTS,
     DELTA,
     GLOROT,
+    LOOKS,
     NONE,
     PLAIN,
     SCALES,
@@ -180,6 +181,7 @@ class PlainDepth(AbstractTrainings):
     def figure(self, rows: Sequence[Row]) -> Figure:
         """A panel for each kind of network, with a legend of its own."""
         groups = list(self._groups())
+        looks = [_short(scheme) for scheme in LOOKS]
         columns = 3
         figure, axes = panels(columns, rows=-(-len(groups) // columns))
         for panel, (images, group, schemes) in zip(axes, groups, strict=False):
@@ -189,7 +191,7 @@ class PlainDepth(AbstractTrainings):
                 )
                 for scheme in schemes
             }
-            ranges(panel, series, 100)
+            ranges(panel, series, 100, order=looks)
             furnish_accuracy(panel, ", ".join(group.values()), "layers")
             panel.set_xticks(images.depths)
             panel.legend(fontsize=6, frameon=False)

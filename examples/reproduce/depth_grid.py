@@ -30,8 +30,8 @@ SCHEMES = {
 # The order that decides what they look like: those of one kind of network differ.
 LOOKS = (
     *SCHEMES[PLAIN, NONE],
-    *("auto", "zhang_backward:gamma=0.4", "fixup", "hanin", "arpit"),
-    *("kernel:direction=he_normal", "data_dependent"),
+    *("auto", "zhang_backward:gamma=0.4", "fixup", "data_dependent", "arpit"),
+    *("kernel:direction=he_normal", "hanin"),
 )
 ARGUMENTS = {NONE: "None", BATCH: "batch", WEIGHT: "weight"}
 

@@ -65,9 +65,11 @@ def compare_all(
         for _ in range(warm_up):
             run()
     times = np.zeros((len(runs), rounds, 2))
+    orders = np.random.default_rng(0)
     for index in range(rounds):
-        # Nobody always comes after the same neighbour.
-        for which in np.roll(range(len(runs)), index):
+        # Who always came after the same neighbour would be timed in its wake: of equal
+        # networks that take turns in one order some are slower by some percent.
+        for which in orders.permutation(len(runs)):
             wall, cpu = time.perf_counter(), time.process_time()
             runs[which]()
             times[which, index] = time.perf_counter() - wall, time.process_time() - cpu

@@ -54,6 +54,19 @@ def test_stack(benchmark, root, tmp_path, monkeypatch):
     assert row["sooner"] == 1
 
 
+def test_everyone_comes_after_everyone(benchmark):
+    calls = []
+    functions = {name: lambda name=name: calls.append(name) for name in "abc"}
+    benchmark("paired").compare_all(functions, 30, warm_up=0)
+    assert all(calls.count(name) == 30 for name in functions)
+    before = list(zip(calls, calls[1:], strict=False))
+    # Taking turns in one order, rolled or not, nearly all come after the same one.
+    for first in functions:
+        for then in functions:
+            if first != then:
+                assert before.count((first, then)) >= 5
+
+
 def test_pairs_cancel_what_both_meet(benchmark):
     np = importlib.import_module("numpy")
     paired = benchmark("paired").paired

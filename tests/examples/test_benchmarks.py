@@ -1,6 +1,7 @@
 """The benchmarks run, in small. What they measure is of no interest here."""
 
 import importlib
+import itertools
 import json
 import sys
 
@@ -59,7 +60,7 @@ def test_everyone_comes_after_everyone(benchmark):
     functions = {name: lambda name=name: calls.append(name) for name in "abc"}
     benchmark("paired").compare_all(functions, 30, warm_up=0)
     assert all(calls.count(name) == 30 for name in functions)
-    before = list(zip(calls, calls[1:], strict=False))
+    before = list(itertools.pairwise(calls))
     # Taking turns in one order, rolled or not, nearly all come after the same one.
     for first in functions:
         for then in functions:

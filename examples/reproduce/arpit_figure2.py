@@ -174,9 +174,10 @@ class ArpitFigure2(AbstractTrainings):
             f"the mean over seeds, at its best rate: {reached}. Largest rate at which "
             f"that deepest network does: {largest}.",
             "The gains of the norms of He's directions are those of the paper wherever "
-            "two layers have one width, and so do as well here: what fails is "
-            "weight normalisation of orthogonal directions without the factor "
-            "sqrt(2). Use the gains of the paper, whatever the directions.",
+            "two layers have one width, but for chance in each of them, and so come "
+            "close to it here: what fails is weight normalisation of orthogonal "
+            "directions without the factor sqrt(2). Use the gains of the paper, "
+            "whatever the directions.",
         )
 
     def _deepest(self, rows: Sequence[Row]) -> int:

@@ -1,7 +1,7 @@
 """The networks of `arpit_figure1.py`, and the norms of what passes through them."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -71,6 +71,16 @@ def apply(layer: Any, rows: np.ndarray) -> np.ndarray:
     return keras.ops.convert_to_numpy(layer(rows))
 
 
+def passed(
+    layers: Sequence[Any], inputs: np.ndarray
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The inputs and what each layer makes of them, and the ratios of the norms."""
+    outputs = [inputs]
+    for layer in layers:
+        outputs.append(apply(layer, outputs[-1]))
+    return outputs, [norms(rows) / norms(inputs) for rows in outputs[1:]]
+
+
 def widths_about(
     settings: Settings, width: int, count: int, generator: np.random.Generator
 ) -> list[int]:
@@ -91,11 +101,7 @@ def dense_network(
         start.layer(units, gamma=2.0, activation="relu")
         for units in widths_about(settings, width, settings.layers, generator)
     ]
-    outputs = [inputs]
-    for layer in layers:
-        outputs.append(apply(layer, outputs[-1]))
-    forward = [norms(rows) / norms(inputs) for rows in outputs[1:]]
-
+    outputs, forward = passed(layers, inputs)
     gradient = generator.standard_normal(outputs[-1].shape)
     first = norms(gradient)
     backward: list[np.ndarray] = []
@@ -125,11 +131,7 @@ def residual_network(
         )
         for units in widths_about(settings, width, settings.blocks, generator)
     ]
-    outputs = [inputs]
-    for block in blocks:
-        outputs.append(apply(block, outputs[-1]))
-    forward = [norms(rows) / norms(inputs) for rows in outputs[1:]]
-
+    outputs, forward = passed(blocks, inputs)
     gradient = generator.standard_normal(outputs[-1].shape)
     first = norms(gradient)
     backward: list[np.ndarray] = []

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_convinit.lab.curves import style
 from keras_convinit.lab.errors import LabError
 from keras_convinit.lab.scheme_source import scheme_from
 
@@ -473,6 +474,13 @@ def test_what_plain_depth_says(module, glorot, others, verdict):
         return 0.3 if case["depth"] <= deepest else 0.1
 
     assert finding(depth.PlainDepth, value).verdict == verdict
+
+
+def test_no_two_curves_of_a_panel_look_alike(module):
+    grid = module("depth_grid")
+    for schemes in grid.SCHEMES.values():
+        looks = [str(style(grid.LOOKS.index(one), "")) for one in schemes]
+        assert len(set(looks)) == len(schemes)
 
 
 def test_seeds_with_a_gap_are_not_told(module, run, tmp_path, capsys, monkeypatch):

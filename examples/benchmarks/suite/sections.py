@@ -1,7 +1,7 @@
 """Which lines the table and the figure have, and what the project set itself."""
 
 from examples.benchmarks.suite.lines import Line, Section
-from examples.benchmarks.suite.measurements import JAX, TENSORFLOW, TORCH
+from examples.benchmarks.suite.measurements import BACKENDS, JAX
 
 PEERS = {
     "batch norm": "Keras' BatchNormalization",
@@ -85,7 +85,7 @@ def _price(what, unit, source, row, limit, shown=False, losing=""):
         (row,),
         limit,
         excerpt=what if shown else "",
-        losing=dict.fromkeys((TENSORFLOW, TORCH), losing),
+        losing=dict.fromkeys(BACKENDS, losing),
     )
 
 

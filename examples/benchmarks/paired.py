@@ -136,6 +136,7 @@ def keep(
     import keras
 
     import keras_convinit
+    from keras_convinit.backend import accelerator
 
     backend = keras.backend.backend()
     values = {
@@ -152,6 +153,7 @@ def keep(
         },
         "backend": backend,
         "machine": machine(),
+        "accelerator": accelerator(),
         "date": time.strftime("%Y-%m-%d"),
     }
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,8 +3,6 @@
 import collections
 import dataclasses
 import json
-import os
-import platform
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +13,7 @@ from experiment import AbstractExperiment, Case, Row
 from keras_convinit.lab.differences import changed
 from keras_convinit.lab.errors import LabError
 from keras_convinit.lab.files import write_text
-from keras_convinit.lab.versions import versions
+from keras_convinit.lab.versions import machine, versions
 
 # Changed when a file of an earlier version could be misunderstood.
 FORMAT = 1
@@ -99,7 +97,7 @@ class Results:
             "settings": settings_of(experiment),
             "versions": versions(),
         }
-        self.machine = f"{platform.machine()}, {os.cpu_count()} cores"
+        self.machine = machine()
         self._rows: dict[str, Row] = {}
         if path.exists():
             self._read()

@@ -170,3 +170,8 @@ def outline(function: Callable[..., Any], *arguments: Any) -> None:
         *arguments: The arguments.
     """
     return _of_keras().outline(function, *arguments)
+
+
+def accelerator() -> str | None:
+    """The name of the device that computes, or None if that is a processor."""
+    return _of_keras().accelerator()

@@ -217,3 +217,9 @@ def watched(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:
 def outline(function: Callable[..., Any], *arguments: Any) -> None:
     """See `keras_convinit.backend`."""
     jax.eval_shape(function, *arguments)
+
+
+def accelerator() -> str | None:
+    """See `keras_convinit.backend`."""
+    device = next(iter(keras.ops.ones(()).devices()))
+    return None if device.platform == "cpu" else device.device_kind

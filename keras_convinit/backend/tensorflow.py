@@ -236,3 +236,13 @@ def watched(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:
 def outline(function: Callable[..., Any], *arguments: Any) -> None:
     """See `keras_convinit.backend`."""
     function(*arguments)
+
+
+def accelerator() -> str | None:
+    """See `keras_convinit.backend`."""
+    _, _, device = keras.ops.ones(()).device.rpartition("device:")
+    kind, _, number = device.partition(":")
+    if kind == "CPU":
+        return None
+    physical = tf.config.list_physical_devices(kind)[int(number)]
+    return tf.config.experimental.get_device_details(physical).get("device_name", kind)

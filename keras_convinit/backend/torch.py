@@ -187,3 +187,11 @@ def outline(function: Callable[..., Any], *arguments: Any) -> None:
     """See `keras_convinit.backend`."""
     with torch.no_grad():
         function(*arguments)
+
+
+def accelerator() -> str | None:
+    """See `keras_convinit.backend`."""
+    device = keras.ops.ones(()).device
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return None if device.type == "cpu" else device.type

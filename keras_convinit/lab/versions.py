@@ -1,11 +1,14 @@
-"""What numbers depend on, besides the settings."""
+"""What numbers depend on, besides the settings: versions and the machine."""
 
 import importlib
+import os
+import platform
 
 import keras
 import numpy as np
 
 import keras_convinit
+from keras_convinit.backend import accelerator
 
 
 def versions() -> dict[str, str]:
@@ -18,3 +21,9 @@ def versions() -> dict[str, str]:
         "backend": backend,
         backend: importlib.import_module(backend).__version__,
     }
+
+
+def machine() -> str:
+    """Kind and number of processors, and what computes in their place, if anything."""
+    names = [platform.machine(), f"{os.cpu_count()} cores", accelerator()]
+    return ", ".join(name for name in names if name)

@@ -1,6 +1,8 @@
 """Writes what was measured as a page, and a part of it for README."""
 
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 from examples.benchmarks.suite.amounts import AMOUNTS
 from examples.benchmarks.suite.measurements import BACKENDS, MEASUREMENTS, NAMES
@@ -153,7 +155,7 @@ def _circumstances(results: Results) -> str:
         return "Nothing is measured yet."
     dates = sorted({record["date"] for record in records})
     days = dates[0] if len(dates) == 1 else f"from {dates[0]} to {dates[-1]}"
-    machines = sorted({record["machine"] for record in records})
+    machines = sorted({_place(record) for record in records})
     used: dict[str, set[str]] = {}
     for record in records:
         for package, version in record["versions"].items():
@@ -164,6 +166,11 @@ def _circumstances(results: Results) -> str:
         if package in used
     )
     return f"Measured {days} on {'; '.join(machines)}: {versions}."
+
+
+def _place(record: Mapping[str, Any]) -> str:
+    accelerator = record.get("accelerator")
+    return record["machine"] + (f", {accelerator}" if accelerator else "")
 
 
 def _commands(results: Results) -> list[list[str]]:

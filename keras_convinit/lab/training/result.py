@@ -23,6 +23,7 @@ class Result:
         settings: All settings, the recipe's too, and versions.
         budget: Epochs, steps of an epoch, images of a step, images to train on, to
             validate and to test with, trainable parameters, and devices.
+        machine: Where it was trained, at its end.
         record: The epochs.
         watched: Which images the epochs were validated on: `"validation"`, or `"test"`
             where the recipe holds none out; nothing was chosen by them.
@@ -35,6 +36,7 @@ class Result:
     overrides: Mapping[str, Any]
     settings: Mapping[str, Any]
     budget: Mapping[str, int]
+    machine: str
     record: Record
     watched: str
     test_accuracy: float

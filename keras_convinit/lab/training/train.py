@@ -19,7 +19,7 @@ from keras_convinit.lab.training.keeping import CHECKPOINT
 from keras_convinit.lab.training.precision import computing_in
 from keras_convinit.lab.training.result import RESULT, Result
 from keras_convinit.lab.training.settings import Settings, claim
-from keras_convinit.lab.versions import versions
+from keras_convinit.lab.versions import machine, versions
 
 
 def train(
@@ -173,6 +173,7 @@ def _trained(
             "parameters": sum(math.prod(v.shape) for v in model.trainable_variables),
             "devices": team.devices,
         },
+        machine=machine(),
         record=record,
         watched=watched,
         test_accuracy=0.0 if found is None else found["accuracy"],

@@ -32,11 +32,12 @@ def training_step(kind, options, images, labels):
         images: `(batch, size, size, width)`.
         labels: `(batch,)`.
     """
-    model = network(kind, options)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = network(kind, options).to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
     loss_of = torch.nn.CrossEntropyLoss()
-    x = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
-    y = torch.from_numpy(labels)
+    x = torch.from_numpy(images.transpose(0, 3, 1, 2).copy()).to(device)
+    y = torch.from_numpy(labels).to(device)
 
     def step():
         optimizer.zero_grad()

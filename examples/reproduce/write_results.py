@@ -3,7 +3,8 @@
     python examples/reproduce/write_results.py
 
 Nothing in them is typed in: figures, verdicts and pictures come from the files in
-`results/cpu`, which the commands of this folder write.
+`results/cpu`, which the commands of this folder write, and in `results/gpu`, which
+`python -m keras_convinit train` does.
 """
 
 import argparse
@@ -12,10 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import full_size
 from command import HERE
 from experiment import AbstractExperiment, Finding, Row, Table
 from experiments import EXPERIMENTS
+from full_size import Trained
 from results import load, settings_of, whole_seeds
+
+from matplotlib.figure import Figure
 
 from keras_convinit.lab.differences import changed
 from keras_convinit.lab.errors import LabError
@@ -28,12 +33,13 @@ OPENING = """\
 # What the papers claim, and what happens here
 
 Each claim is a command, a file of runs and a picture. This page is written by
-`python examples/reproduce/write_results.py` from the files in `results/cpu`: no figure
-is typed in. Data are real: MNIST and CIFAR-10 by tensorflow-datasets, and
+`python examples/reproduce/write_results.py` from the files in `results`: no figure is
+typed in. Data are real: MNIST and CIFAR-10 by tensorflow-datasets, and
 scikit-learn's digits. Budgets are those of two CPU cores, a hundredth or a thousandth
 of the papers'. They show what happens early in training, which is where an
 initialisation acts, and not final accuracies: `--scale paper` has the papers' settings,
-for a GPU, and has not been run.
+for a GPU, and has not been run. What recipes of the papers did on a GPU is told
+[at the end](#recipes-at-full-size-on-a-gpu).
 
 *Confirmed*: the order that the paper claims, in the mean over seeds. *Partly*: some of
 it. *Not at this scale*: too little happens to tell. *Contradicted*: the other way
@@ -46,16 +52,20 @@ def main(arguments: Sequence[str] | None = None) -> str:
     """The command; it gives the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=HERE / "results" / "cpu")
+    parser.add_argument("--trained", type=Path, default=HERE / "results" / "gpu")
     parser.add_argument("--output", type=Path, default=HERE / "RESULTS.md")
     parser.add_argument("--readme", type=Path, default=HERE.parent.parent / "README.md")
     options = parser.parse_args(arguments)
     told = told_by(options.results)
     page = results_page(told, options.results, options.output.parent)
+    trained = full_size.trained_in(options.trained)
+    if trained:
+        page += full_size_chapter(trained, options.trained, options.output.parent)
+        _draw(full_size.figure(trained), options.trained / full_size.PICTURE)
     write_text(options.output, page)
     for one in told:
-        figure = one.experiment.figure(one.rows)
         path = options.results / f"{one.experiment.name}.png"
-        write_whole(path, lambda file, f=figure: f.savefig(file, format="png", dpi=110))
+        _draw(one.experiment.figure(one.rows), path)
     if options.readme.exists():
         text = options.readme.read_text()
         write_text(options.readme, with_share(text, readme_share(told)))
@@ -164,6 +174,31 @@ def results_page(told: Sequence[Told], folder: Path, beside: Path) -> str:
         )
     heads = ("source", "claim", "verdict", "runs", "minutes")
     return "\n".join([OPENING, _markdown(Table(heads, tuple(overview))), "", *chapters])
+
+
+def full_size_chapter(trained: Sequence[Trained], folder: Path, beside: Path) -> str:
+    """The last chapter: recipes, which are no claims.
+
+    Args:
+        trained: What to tell.
+        folder: Where the picture is.
+        beside: Where the page will be.
+
+    Returns:
+        Markdown.
+    """
+    picture = (folder / full_size.PICTURE).relative_to(beside).as_posix()
+    typed = "\n".join(full_size.commands(trained))
+    return (
+        f"\n## {full_size.TITLE}\n\n{full_size.words(trained)}\n\n"
+        f"![{full_size.TITLE}]({picture})\n\n"
+        f"{_markdown(full_size.table(trained))}\n\n"
+        f"<details><summary>Commands</summary>\n\n```\n{typed}\n```\n\n</details>\n"
+    )
+
+
+def _draw(figure: Figure, path: Path) -> None:
+    write_whole(path, lambda file: figure.savefig(file, format="png", dpi=110))
 
 
 def _markdown(table: Table) -> str:

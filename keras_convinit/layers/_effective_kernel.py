@@ -1,7 +1,5 @@
 """The reparameterisation g * v / ||v||, the only place where it is computed."""
 
-import itertools
-import math
 from typing import Any
 
 from keras import ops
@@ -26,12 +24,17 @@ def effective_kernel(direction: Any, gain: Any, output_axes: tuple[int, ...]) ->
     Returns:
         A tensor of the shape of `direction` and the dtype of `gain`.
     """
-    flat, inputs = _flat(ops.cast(direction, gain.dtype), output_axes)
-    squares = ops.sum(ops.square(flat), axis=inputs, keepdims=True)
-    norms_or_one = ops.where(squares < ZERO, ops.ones_like(squares), squares)
+    direction = ops.cast(direction, gain.dtype)
+    inputs = _input_axes(direction, output_axes)
+    # Outputs that come last meet their gain as they are. PyTorch, which does one thing
+    # after the other, takes as long for each of them as for a small kernel.
+    come_last = inputs == list(range(len(inputs)))
+    squares = ops.sum(direction * direction, axis=inputs, keepdims=not come_last)
+    squares_or_one = squares + ops.cast(squares < ZERO, gain.dtype)
+    if not come_last:
+        gain = ops.reshape(gain, squares.shape)
     # The factor is a number for each filter: the kernel itself is gone over once.
-    factor = ops.reshape(gain, squares.shape) * ops.rsqrt(norms_or_one)
-    return ops.reshape(flat * factor, direction.shape)
+    return direction * (gain * ops.rsqrt(squares_or_one))
 
 
 def norms(direction: Any, output_axes: tuple[int, ...], dtype: Any) -> Any:
@@ -45,9 +48,9 @@ def norms(direction: Any, output_axes: tuple[int, ...], dtype: Any) -> Any:
     Returns:
         A tensor of the shape of the kernel's `output_axes`.
     """
-    flat, inputs = _flat(ops.cast(direction, dtype), output_axes)
-    lengths = ops.sqrt(ops.sum(ops.square(flat), axis=inputs))
-    return ops.reshape(lengths, gain_shape(direction.shape, output_axes))
+    direction = ops.cast(direction, dtype)
+    inputs = _input_axes(direction, output_axes)
+    return ops.sqrt(ops.sum(ops.square(direction), axis=inputs))
 
 
 def gain_shape(shape: Any, output_axes: tuple[int, ...]) -> tuple[int, ...]:
@@ -56,17 +59,8 @@ def gain_shape(shape: Any, output_axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(shape[axis] for axis in sorted(axis % rank for axis in output_axes))
 
 
-def _flat(kernel: Any, output_axes: tuple[int, ...]) -> tuple[Any, list[int]]:
-    """Merges neighbouring axes of one kind, and says which axes are of inputs.
-
-    PyTorch, whose convolutions have the axes in another order, takes half the time for
-    the gradient when there are but two.
-    """
+def _input_axes(kernel: Any, output_axes: tuple[int, ...]) -> list[int]:
+    """Axes of what a norm is taken over, in ascending order."""
     rank = len(kernel.shape)
     outputs = {axis % rank for axis in output_axes}
-    runs = [
-        (is_output, math.prod(kernel.shape[axis] for axis in axes))
-        for is_output, axes in itertools.groupby(range(rank), outputs.__contains__)
-    ]
-    inputs = [index for index, (is_output, _) in enumerate(runs) if not is_output]
-    return ops.reshape(kernel, [size for _, size in runs]), inputs
+    return [axis for axis in range(rank) if axis not in outputs]

@@ -60,7 +60,9 @@ def full_hessian(model, x, y, loss):
     if keras.backend.backend() == "torch":
         import torch
 
-        return torch.autograd.functional.hessian(function, torch.tensor(point)).numpy()
+        point = keras.ops.convert_to_tensor(point)
+        hessian = torch.autograd.functional.hessian(function, point)
+        return keras.ops.convert_to_numpy(hessian)
     import tensorflow as tf
 
     point = tf.constant(point)

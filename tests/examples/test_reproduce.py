@@ -13,6 +13,8 @@ import pytest
 from keras_convinit.lab.curves import style
 from keras_convinit.lab.errors import LabError
 from keras_convinit.lab.scheme_source import scheme_from
+from keras_convinit.lab.training.record import Epoch, Record
+from keras_convinit.lab.training.result import Result
 
 BACKEND = keras.backend.backend()
 
@@ -525,14 +527,68 @@ def test_the_page_of_results_is_what_the_files_say(root, module):
     writer = module("write_results")
     kept = folder / "results" / "cpu"
     told = writer.told_by(kept)
-    assert (
-        writer.results_page(told, kept, folder) == (folder / "RESULTS.md").read_text()
-    )
+    page = writer.results_page(told, kept, folder)
+    gpu = folder / "results" / "gpu"
+    trained = module("full_size").trained_in(gpu)
+    page += writer.full_size_chapter(trained, gpu, folder)
+    assert page == (folder / "RESULTS.md").read_text()
     readme = (root / "README.md").read_text()
     share = writer.readme_share(told)
     assert share in readme
     assert writer.with_share(readme, share) == readme
     assert "| other |" in writer.with_share(readme, "| other |")
+
+
+def test_recipes_at_full_size(module, tmp_path):
+    """The chapter is what `train` wrote, whatever that is."""
+    full_size = module("full_size")
+    recipe = "arpit2019/table1/resnet56/{}"
+    epochs = (Epoch(1, 0.1, 2.0, 0.2, 1.9, 0.25, 3.0), Epoch(2, 0.1, 1, 0.6, 1, 0.5, 3))
+    made = [
+        ("batchnorm", 0, Record(epochs), 0.75),
+        ("batchnorm", 1, Record(epochs[:1]), 0.25),
+        ("datadependent", 0, Record(epochs[:1], diverged=True), None),
+    ]
+    for start, seed, record, accuracy in made:
+        folder = tmp_path / f"{start}-{seed}"
+        folder.mkdir()
+        Result(
+            recipe=recipe.format(start),
+            overrides={"batch_size": 64},
+            settings={"seed": seed, "version of": {"backend": "jax"}},
+            budget={"epochs": 2, "train_images": 100},
+            machine="Abacus",
+            record=record,
+            watched="test",
+            test_accuracy=accuracy or 0.0,
+            test_loss=accuracy,
+        ).save(folder)
+    trained = full_size.trained_in(tmp_path)
+    chapter = module("write_results").full_size_chapter(trained, tmp_path, tmp_path)
+    lines = [line for line in chapter.splitlines() if line.startswith("| arpit")]
+    assert lines == [
+        f"| {recipe.format('datadependent')} | 2 | 182 | 1 | 0.0 (0.0 to 0.0), "
+        "1 diverged |",
+        f"| {recipe.format('batchnorm')} | 2 | 182 | 2 | 50.0 (25.0 to 75.0) |",
+    ]
+    assert "Training images: 100; Abacus. Highest mean: batchnorm (arpit" in chapter
+    assert "optimizers" not in chapter
+    assert (
+        f"KERAS_BACKEND=jax python -m keras_convinit train {recipe.format('batchnorm')}"
+        " --seed 1 --batch-size 64 --output " in chapter
+    )
+    diverged, batch_norm = trained
+    assert batch_norm.by_epoch() == {1: [0.25, 0.25], 2: [0.5]}
+    assert diverged.by_epoch() == {}
+    full_size.figure(trained).savefig(tmp_path / "picture.png")
+
+    # Rows that were not trained alike are not left to be taken for it.
+    kaiming, ours = (f"zhang2022/table1/vgg19/{start}" for start in ("kaiming", "ours"))
+    mixed = [
+        dataclasses.replace(batch_norm, recipe=kaiming),
+        dataclasses.replace(batch_norm, recipe=ours),
+    ]
+    assert "Rows of zhang2022/table1/vgg19 differ in their opt" in full_size.words(mixed)
 
 
 @once

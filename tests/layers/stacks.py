@@ -50,7 +50,7 @@ def gradients(function, variables, x, jit=False):
 
         x = ops.convert_to_tensor(x).requires_grad_()
         y = function(x)
-        loss = ops.sum(ops.cast(y, "float32") * torch.tensor(weights))
+        loss = ops.sum(ops.cast(y, "float32") * ops.convert_to_tensor(weights))
         values = [variable.value for variable in variables]
         slopes = torch.autograd.grad(loss, [x, *values])
     return array(ops.cast(y, "float32")), [array(slope) for slope in slopes]

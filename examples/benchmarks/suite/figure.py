@@ -29,8 +29,17 @@ def draw(results: Results, path: pathlib.Path) -> None:
         results: What was measured.
         path: Where to.
     """
-    panels = [[s for s in SECTIONS if s.near_one is near] for near in (True, False)]
-    counts = [sum(1 + len(section.lines) for section in panel) for panel in panels]
+    panels = [
+        [
+            (section, lines)
+            for section in SECTIONS
+            if section.near_one is near
+            and (lines := [*filter(results.tried, section.lines)])
+        ]
+        for near in (True, False)
+    ]
+    # One more than there are, for a panel of which nothing is known yet.
+    counts = [1 + sum(1 + len(lines) for _, lines in panel) for panel in panels]
     figure, places = plt.subplots(
         2,
         figsize=(11, 0.27 * sum(counts) + 1.5),
@@ -52,15 +61,15 @@ def draw(results: Results, path: pathlib.Path) -> None:
 def _panel(axes, results, sections):
     axes.axvline(1, color="black", linewidth=1)
     labels = []
-    for section in sections:
+    for section, lines in sections:
         labels.append(section.title)
-        for line in section.lines:
+        for line in lines:
             _line(axes, results, line, -len(labels))
             labels.append(f"{line.what} / {line.against}")
     axes.set_yticks(
         -np.arange(len(labels)), [label.replace("`", "") for label in labels]
     )
-    titles = {section.title.replace("`", "") for section in sections}
+    titles = {section.title.replace("`", "") for section, _ in sections}
     for label in axes.get_yticklabels():
         label.set_weight("bold" if label.get_text() in titles else "normal")
     axes.set_ylim(-len(labels) + 0.3, 0.7)

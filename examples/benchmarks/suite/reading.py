@@ -58,6 +58,22 @@ class Results:
                     self.records[key] = json.loads(path.read_text())
                 if path.with_suffix(".failed").exists():
                     self.failed.add(key)
+        self._tried = {name for name, _ in self.records.keys() | self.failed}
+
+    @property
+    def backends(self) -> list[str]:
+        """Those on which something was tried."""
+        tried = {backend for _, backend in self.records.keys() | self.failed}
+        return [backend for backend in BACKENDS if backend in tried]
+
+    @property
+    def untried(self) -> list[str]:
+        """Measurements that were tried on no backend."""
+        return [name for name in _MEASUREMENTS if name not in self._tried]
+
+    def tried(self, line: Line | Amount) -> bool:
+        """Whether a line was, on any backend."""
+        return line.source in self._tried
 
     def ratio(self, line: Line, backend: str) -> Ratio | None:
         """What a line has for a backend; None where it was not measured."""

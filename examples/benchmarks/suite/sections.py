@@ -9,8 +9,8 @@ PEERS = {
 }
 
 XLA_LOOP = (
-    "XLA on a CPU is slow at gradients of convolutions inside a loop: there, with JAX, "
-    "take `ScaledResidual` block by block."
+    "XLA is slow at gradients of convolutions inside a loop, on a CPU most of all: "
+    "there, with JAX, take `ScaledResidual` block by block."
 )
 MANY_WEIGHTS = (
     "At 32x32 the arithmetic on vectors of 24 million weights outweighs the network."

@@ -36,24 +36,27 @@ def page(results: Results, figure: str) -> str:
         figure: The name of the picture beside it.
     """
     parts = ["# Benchmarks", _introduction(results), f"![Ratios]({figure})", LEGEND]
-    heads = [*(NAMES[backend] for backend in BACKENDS), "limit"]
+    backends = results.backends
+    heads = [*(NAMES[backend] for backend in backends), "limit"]
     for section in SECTIONS:
         rows = [["time of", "in times of", *heads]]
-        for line in section.lines:
-            cells = [_cell(results, section, line, backend) for backend in BACKENDS]
+        for line in filter(results.tried, section.lines):
+            cells = [_cell(results, section, line, backend) for backend in backends]
             what = f"*{line.what}*" if line.peer else line.what
             rows.append([what, line.against, *cells, _limit(line.limit)])
-        parts += [f"## {section.title}", _table(rows)]
+        parts += _titled(section.title, rows)
     rows = [["what", *heads]]
-    for amount in AMOUNTS:
-        cells = [_amount(results, amount, backend) for backend in BACKENDS]
+    for amount in filter(results.tried, AMOUNTS):
+        cells = [_amount(results, amount, backend) for backend in backends]
         limit = "" if amount.limit is None else f"{amount.limit:g} {amount.unit}"
         rows.append([amount.what, *cells, limit])
-    parts += ["## Seconds and gigabytes", _table(rows)]
+    parts += _titled("Seconds and gigabytes", rows)
     losses = [text for section in SECTIONS for text in results.losses(section)]
     parts.append("## Where ours is slower, or above its limit")
     parts.append("\n".join(f"- {text}" for text in losses) or "Nowhere.")
-    parts += ["## Commands", _table(_commands(results))]
+    parts += _titled("Commands", _commands(results))
+    if results.untried:
+        parts.append(f"Not measured here: {', '.join(results.untried)}.")
     return "\n\n".join(parts) + "\n"
 
 
@@ -125,6 +128,11 @@ def _number(value: float) -> str:
 
 def _limit(value: float | None) -> str:
     return "" if value is None else f"{value:g}"
+
+
+def _titled(title: str, rows: list[list[str]]) -> list[str]:
+    """A chapter, unless its table has but a head."""
+    return [f"## {title}", _table(rows)] if len(rows) > 1 else []
 
 
 def _table(rows: list[list[str]]) -> str:

@@ -18,9 +18,8 @@ from command import HERE
 from experiment import AbstractExperiment, Finding, Row, Table
 from experiments import EXPERIMENTS
 from full_size import Trained
-from results import load, settings_of, whole_seeds
-
 from matplotlib.figure import Figure
+from results import load, settings_of, whole_seeds
 
 from keras_convinit.lab.differences import changed
 from keras_convinit.lab.errors import LabError

@@ -588,7 +588,8 @@ def test_recipes_at_full_size(module, tmp_path):
         dataclasses.replace(batch_norm, recipe=kaiming),
         dataclasses.replace(batch_norm, recipe=ours),
     ]
-    assert "Rows of zhang2022/table1/vgg19 differ in their opt" in full_size.words(mixed)
+    said = full_size.words(mixed)
+    assert "Rows of zhang2022/table1/vgg19 differ in their optimizers" in said
 
 
 @once

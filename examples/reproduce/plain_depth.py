@@ -187,7 +187,7 @@ class PlainDepth(AbstractTrainings):
         groups = list(self._groups())
         looks = [_short(scheme) for scheme in LOOKS]
         columns = 3
-        figure, axes = panels(columns, rows=-(-len(groups) // columns))
+        figure, axes = panels(columns, height=4.4, rows=-(-len(groups) // columns))
         for panel, (images, group, schemes) in zip(axes, groups, strict=False):
             series = {
                 _short(scheme): values(
@@ -198,7 +198,14 @@ class PlainDepth(AbstractTrainings):
             ranges(panel, series, 100, order=looks)
             furnish_accuracy(panel, ", ".join(group.values()), "layers")
             panel.set_xticks(images.depths)
-            panel.legend(fontsize=6, frameon=False)
+            # Below: of up to nine curves one would always be in its way.
+            panel.legend(
+                loc="upper center",
+                bbox_to_anchor=(0.5, -0.14),
+                ncols=3,
+                fontsize=7,
+                frameon=False,
+            )
         for panel in axes[len(groups) :]:
             panel.set_axis_off()
         return figure

@@ -281,10 +281,11 @@ def test_lines_are_of_measurements_that_exist(suite):
 
 
 def test_the_repository_shows_what_it_keeps(suite, root):
-    table = suite("table")
-    kept = suite("reading").Results(root / "examples" / "benchmarks" / "results")
-    written = (root / "examples" / "benchmarks" / "RESULTS.md").read_text()
-    assert written == table.page(kept, "benchmarks.png")
+    table, folder = suite("table"), root / "examples" / "benchmarks"
+    for place in (folder / "gpu", folder):
+        kept = suite("reading").Results(place / "results")
+        written = (place / "RESULTS.md").read_text()
+        assert written == table.page(kept, "benchmarks.png")
     readme = (root / "README.md").read_text()
     shown = readme.partition(table.BEGIN)[2].partition(table.END)[0]
     assert shown == f"\n\n{table.excerpt(kept)}\n\n"

@@ -50,6 +50,11 @@ class Table:
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
+    def markdown(self) -> str:
+        """The table for a page."""
+        lines = [self.heads, ("---",) * len(self.heads), *self.rows]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
 
 class AbstractExperiment(abc.ABC):
     """One claim of a paper, and the runs that test it.

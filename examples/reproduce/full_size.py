@@ -82,6 +82,26 @@ def trained_in(folder: Path) -> list[Trained]:
     return found
 
 
+def chapter(trained: Sequence[Trained], folder: Path, beside: Path) -> str:
+    """The chapter as Markdown.
+
+    Args:
+        trained: What to tell.
+        folder: Where the picture is.
+        beside: Where the page will be, which the link to it is relative to.
+
+    Returns:
+        The chapter, with an empty line before it.
+    """
+    picture = (folder / PICTURE).relative_to(beside).as_posix()
+    typed = "\n".join(commands(trained))
+    return (
+        f"\n## {TITLE}\n\n{words(trained)}\n\n![{TITLE}]({picture})\n\n"
+        f"{table(trained).markdown()}\n\n"
+        f"<details><summary>Commands</summary>\n\n```\n{typed}\n```\n\n</details>\n"
+    )
+
+
 def table(trained: Sequence[Trained]) -> Table:
     """A line for each recipe."""
     return Table(

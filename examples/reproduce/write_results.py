@@ -17,7 +17,6 @@ import full_size
 from command import HERE
 from experiment import AbstractExperiment, Finding, Row, Table
 from experiments import EXPERIMENTS
-from full_size import Trained
 from matplotlib.figure import Figure
 from results import load, settings_of, whole_seeds
 
@@ -59,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> str:
     page = results_page(told, options.results, options.output.parent)
     trained = full_size.trained_in(options.trained)
     if trained:
-        page += full_size_chapter(trained, options.trained, options.output.parent)
+        page += full_size.chapter(trained, options.trained, options.output.parent)
         _draw(full_size.figure(trained), options.trained / full_size.PICTURE)
     write_text(options.output, page)
     for one in told:
@@ -127,7 +126,7 @@ def readme_share(told: Sequence[Told]) -> str:
         (one.experiment.source, one.experiment.claim, one.finding.verdict, one.runs)
         for one in told
     )
-    return _markdown(Table(("source", "claim", "here", "runs"), tuple(rows)))
+    return Table(("source", "claim", "here", "runs"), tuple(rows)).markdown()
 
 
 def with_share(text: str, share: str) -> str:
@@ -168,41 +167,16 @@ def results_page(told: Sequence[Told], folder: Path, beside: Path) -> str:
             f"**{finding.verdict.capitalize()}.** {finding.here}\n\n"
             f"{finding.conclusion}\n\n"
             f"![{experiment.title}]({picture.as_posix()})\n\n"
-            f"{_markdown(experiment.table(one.rows))}\n\n"
+            f"{experiment.table(one.rows).markdown()}\n\n"
             f"{_provenance(one)}\n"
         )
     heads = ("source", "claim", "verdict", "runs", "minutes")
-    return "\n".join([OPENING, _markdown(Table(heads, tuple(overview))), "", *chapters])
-
-
-def full_size_chapter(trained: Sequence[Trained], folder: Path, beside: Path) -> str:
-    """The last chapter: recipes, which are no claims.
-
-    Args:
-        trained: What to tell.
-        folder: Where the picture is.
-        beside: Where the page will be.
-
-    Returns:
-        Markdown.
-    """
-    picture = (folder / full_size.PICTURE).relative_to(beside).as_posix()
-    typed = "\n".join(full_size.commands(trained))
-    return (
-        f"\n## {full_size.TITLE}\n\n{full_size.words(trained)}\n\n"
-        f"![{full_size.TITLE}]({picture})\n\n"
-        f"{_markdown(full_size.table(trained))}\n\n"
-        f"<details><summary>Commands</summary>\n\n```\n{typed}\n```\n\n</details>\n"
-    )
+    summary = Table(heads, tuple(overview)).markdown()
+    return "\n".join([OPENING, summary, "", *chapters])
 
 
 def _draw(figure: Figure, path: Path) -> None:
     write_whole(path, lambda file: figure.savefig(file, format="png", dpi=110))
-
-
-def _markdown(table: Table) -> str:
-    lines = [table.heads, ("---",) * len(table.heads), *table.rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _provenance(one: Told) -> str:

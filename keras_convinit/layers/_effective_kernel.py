@@ -26,8 +26,8 @@ def effective_kernel(direction: Any, gain: Any, output_axes: tuple[int, ...]) ->
     """
     direction = ops.cast(direction, gain.dtype)
     inputs = _input_axes(direction, output_axes)
-    # Outputs that come last meet their gain as they are. PyTorch, which does one thing
-    # after the other, takes as long for each of them as for a small kernel.
+    # Outputs that come last meet their gain as they are: PyTorch, which does one thing
+    # after the other, pays for every operation, and for that of a reshape too.
     come_last = inputs == list(range(len(inputs)))
     squares = ops.sum(direction * direction, axis=inputs, keepdims=not come_last)
     squares_or_one = squares + ops.cast(squares < ZERO, gain.dtype)

@@ -529,8 +529,8 @@ def test_the_page_of_results_is_what_the_files_say(root, module):
     told = writer.told_by(kept)
     page = writer.results_page(told, kept, folder)
     gpu = folder / "results" / "gpu"
-    trained = module("full_size").trained_in(gpu)
-    page += writer.full_size_chapter(trained, gpu, folder)
+    full_size = module("full_size")
+    page += full_size.chapter(full_size.trained_in(gpu), gpu, folder)
     assert page == (folder / "RESULTS.md").read_text()
     readme = (root / "README.md").read_text()
     share = writer.readme_share(told)
@@ -564,7 +564,7 @@ def test_recipes_at_full_size(module, tmp_path):
             test_loss=accuracy,
         ).save(folder)
     trained = full_size.trained_in(tmp_path)
-    chapter = module("write_results").full_size_chapter(trained, tmp_path, tmp_path)
+    chapter = full_size.chapter(trained, tmp_path, tmp_path)
     lines = [line for line in chapter.splitlines() if line.startswith("| arpit")]
     assert lines == [
         f"| {recipe.format('datadependent')} | 2 | 182 | 1 | 0.0 (0.0 to 0.0), "

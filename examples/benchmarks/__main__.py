@@ -16,7 +16,7 @@ from rich.console import Console
 from examples.benchmarks.suite.measurements import BACKENDS, MEASUREMENTS, Measurement
 from examples.benchmarks.suite.reading import Results
 from examples.benchmarks.suite.running import ROOT, SCRIPTS, run
-from examples.benchmarks.suite.table import excerpt, page, put_into
+from examples.benchmarks.suite.table import BEGIN, END, excerpt, page
 
 FIGURE = "benchmarks.png"
 INTERRUPTED = 130
@@ -118,7 +118,10 @@ def report(output: pathlib.Path, readme: pathlib.Path | None) -> None:
     draw(results, output / FIGURE)
     (output / "RESULTS.md").write_text(page(results, FIGURE))
     if readme is not None:
-        put_into(readme, excerpt(results))
+        # Measurements choose their backends; this process needs none.
+        from keras_convinit.lab.files import write_between
+
+        write_between(readme, BEGIN, END, excerpt(results))
     console.print(f"{output / 'RESULTS.md'} is written.")
 
 

@@ -22,7 +22,7 @@ from results import load, settings_of, whole_seeds
 
 from keras_convinit.lab.differences import changed
 from keras_convinit.lab.errors import LabError
-from keras_convinit.lab.files import write_text, write_whole
+from keras_convinit.lab.files import write_between, write_text, write_whole
 
 BEGIN = "<!-- Written by `python examples/reproduce/write_results.py`: begin -->"
 END = "<!-- end of claims -->"
@@ -65,8 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> str:
         path = options.results / f"{one.experiment.name}.png"
         _draw(one.experiment.figure(one.rows), path)
     if options.readme.exists():
-        text = options.readme.read_text()
-        write_text(options.readme, with_share(text, readme_share(told)))
+        write_between(options.readme, BEGIN, END, readme_share(told))
     return page
 
 
@@ -127,13 +126,6 @@ def readme_share(told: Sequence[Told]) -> str:
         for one in told
     )
     return Table(("source", "claim", "here", "runs"), tuple(rows)).markdown()
-
-
-def with_share(text: str, share: str) -> str:
-    """README with that share in its place; as it is where it has no place for it."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    return f"{before}{begin}\n\n{share}\n\n{end}{after}" if end else text
 
 
 def results_page(told: Sequence[Told], folder: Path, beside: Path) -> str:

@@ -44,6 +44,26 @@ def write_text(path: Path, text: str) -> None:
     write_whole(path, lambda file: file.write(text.encode()))
 
 
+def write_between(path: Path, begin: str, end: str, text: str) -> None:
+    """Writes a text into a file, in place of what stands between two marks there.
+
+    Args:
+        path: The file.
+        begin: The mark before.
+        end: The first mark after that.
+        text: What is to be there, with an empty line before and after.
+
+    Raises:
+        ValueError: The file has no such marks.
+        LabError: It cannot be written.
+    """
+    before, found, rest = path.read_text().partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise ValueError(f"{path.name} must have the lines {begin!r} and {end!r}.")
+    write_text(path, f"{before}{begin}\n\n{text}\n\n{end}{after}")
+
+
 def folder_for(path: Path) -> Path:
     """A folder for output, made where it is missing.
 

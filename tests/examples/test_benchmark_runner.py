@@ -291,19 +291,6 @@ def test_the_repository_shows_what_it_keeps(suite, root):
     assert shown == f"\n\n{table.excerpt(kept)}\n\n"
 
 
-def test_marks(suite, tmp_path):
-    table = suite("table")
-    path = tmp_path / "page.md"
-    path.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
-    table.put_into(path, "new")
-    expected = f"before\n{table.BEGIN}\n\nnew\n\n{table.END}\nafter\n"
-    assert path.read_text() == expected
-    path.write_text("nothing")
-    with pytest.raises(ValueError, match=r"page\.md must have the lines"):
-        table.put_into(path, "new")
-    assert path.read_text() == "nothing"
-
-
 @pytest.fixture
 def command(suite):
     """Runs the command in this process."""

@@ -17,6 +17,17 @@ def test_a_file_is_replaced_as_a_whole(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_is_between_marks_is_replaced(tmp_path):
+    path = tmp_path / "page.md"
+    path.write_text("before\n<begin>\nold\n<end>\nafter <end>\n")
+    files.write_between(path, "<begin>", "<end>", "new")
+    expected = "before\n<begin>\n\nnew\n\n<end>\nafter <end>\n"
+    assert path.read_text() == expected
+    with pytest.raises(ValueError, match=r"page\.md must have the lines '<begin>'"):
+        files.write_between(path, "<begin>", "<none>", "new")
+    assert path.read_text() == expected
+
+
 @pytest.mark.parametrize("where", ["write", "fsync", "replace"])
 def test_a_full_disk_leaves_the_earlier_file(tmp_path, monkeypatch, where):
     path = tmp_path / "file"

@@ -1,6 +1,5 @@
 """Writes what was measured as a page, and a part of it for README."""
 
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -77,20 +76,6 @@ def excerpt(results: Results) -> str:
                     cells.append(f"{_number(ratio.wall)} {words}".strip())
             rows.append([line.excerpt, line.against, *cells])
     return f"{_circumstances(results)}\n\n{_table(rows)}"
-
-
-def put_into(path: pathlib.Path, text: str) -> None:
-    """Replaces what stands between the two marks of a file.
-
-    Raises:
-        ValueError: The marks are not there.
-    """
-    whole = path.read_text()
-    before, begin, rest = whole.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{path.name} must have the lines {BEGIN!r} and {END!r}.")
-    path.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
 
 
 def _cell(results, section, line, backend):

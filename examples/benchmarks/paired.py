@@ -60,6 +60,13 @@ def compare_all(
     Returns:
         A comparison for each name, that of the first with itself included.
     """
+    return compared(timed(functions, rounds, warm_up))
+
+
+def timed(
+    functions: Mapping[str, Callable[[], object]], rounds: int, warm_up: int
+) -> dict[str, np.ndarray]:
+    """Wall-clock and processor times of each, `(rounds, 2)`; see `compare_all`."""
     runs = list(functions.values())
     for run in runs:
         for _ in range(warm_up):
@@ -73,9 +80,13 @@ def compare_all(
             wall, cpu = time.perf_counter(), time.process_time()
             runs[which]()
             times[which, index] = time.perf_counter() - wall, time.process_time() - cpu
-    return {
-        name: paired(times[0], times[which]) for which, name in enumerate(functions)
-    }
+    return dict(zip(functions, times, strict=True))
+
+
+def compared(times: Mapping[str, np.ndarray]) -> dict[str, Comparison]:
+    """How each of some series of times compares with the first one."""
+    first, *_ = times.values()
+    return {name: paired(first, rows) for name, rows in times.items()}
 
 
 def paired(a: np.ndarray, b: np.ndarray) -> Comparison:

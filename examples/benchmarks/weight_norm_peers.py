@@ -13,7 +13,8 @@ import importlib
 
 import keras
 import numpy as np
-from paired import compare_all, keep, show
+from over_processes import compare_over_processes
+from paired import keep, show
 from weight_norm_step import images, parser, title
 
 PEERS = {"torch": "pure_torch", "jax": "pure_flax"}
@@ -31,11 +32,17 @@ def main(arguments=None):
         )
     peer = importlib.import_module(PEERS[backend])
     labels = np.random.default_rng(0).integers(0, 10, options.batch)
-    steps = {
-        kind: peer.training_step(kind, options, images(options), labels)
-        for kind in KINDS
-    }
-    rows = compare_all(steps, options.steps, warm_up=3)
+    rows = compare_over_processes(
+        __file__,
+        arguments,
+        options,
+        lambda: {
+            kind: peer.training_step(kind, options, images(options), labels)
+            for kind in KINDS
+        },
+    )
+    if rows is None:
+        return
     show(f"Training step without Keras: {title(options)}", rows)
     others = ("flax", "optax") if backend == "jax" else ()
     keep(options.json, vars(options), rows, others)

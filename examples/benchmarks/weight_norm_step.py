@@ -5,8 +5,8 @@
 
 The same convolutional network is trained plain, with weight normalisation, with batch
 normalisation and with Keras' `SpectralNormalization`, one step of each in turn within
-one process. Where kernels are large and batches small, as with `--width 256 --batch 8`,
-weight normalisation has the most to do.
+each of some processes. Where kernels are large and batches small, as with
+`--width 256 --batch 8`, weight normalisation has the most to do.
 """
 
 import argparse
@@ -14,7 +14,8 @@ import pathlib
 
 import keras
 import numpy as np
-from paired import compare_all, keep, show
+from over_processes import add_options, amount, compare_over_processes
+from paired import keep, show
 
 from keras_convinit.layers import WeightNormConv2D
 
@@ -60,7 +61,7 @@ def parser(text):
     options.add_argument("--batch", type=int, default=64)
     options.add_argument("--size", type=int, default=32)
     options.add_argument("--layers", type=int, default=7)
-    options.add_argument("--steps", type=int, default=30)
+    add_options(options)
     options.add_argument("--jit-compile", choices=JIT_COMPILE, default="auto")
     options.add_argument("--json", type=pathlib.Path, help="where to keep the numbers")
     return options
@@ -71,7 +72,7 @@ def title(options):
     return (
         f"{keras.backend.backend()}, {options.layers} convolutions of width "
         f"{options.width}, {options.size} x {options.size}, batch {options.batch}, "
-        f"jit_compile={options.jit_compile}, {options.steps} steps of each"
+        f"jit_compile={options.jit_compile}, {amount(options)}"
     )
 
 
@@ -92,8 +93,14 @@ def main(arguments=None):
         )
         return lambda: model.train_on_batch(*batch)
 
-    steps = {kind: step(kind) for kind in options.kinds.split(",")}
-    rows = compare_all(steps, options.steps, warm_up=3)
+    rows = compare_over_processes(
+        __file__,
+        arguments,
+        options,
+        lambda: {kind: step(kind) for kind in options.kinds.split(",")},
+    )
+    if rows is None:
+        return
     show(f"Training step: {title(options)}", rows)
     keep(options.json, vars(options), rows)
 

@@ -112,5 +112,5 @@ def test_measured_where_they_are(benchmark, capsys):
         with pytest.raises(SystemExit, match="KERAS_BACKEND=tensorflow"):
             peers.main(small)
         return
-    peers.main([*small, "--steps", "2"])
+    peers.main([*small, "--steps", "2", "--processes", "1"])
     assert "weight norm" in capsys.readouterr().out

@@ -21,7 +21,7 @@ SMALL = ["--layers", "1", "--width", "2", "--batch", "2", "--size", "4", "--step
 @pytest.mark.parametrize("name", ["weight_norm_step", "folded_inference"])
 def test_layers(benchmark, name, tmp_path, capsys):
     path = tmp_path / "results" / "kept.json"
-    benchmark(name).main([*SMALL, "--json", str(path)])
+    benchmark(name).main([*SMALL, "--processes", "1", "--json", str(path)])
     printed = capsys.readouterr().out
     kept = json.loads(path.read_text())
     assert kept["settings"]["width"] == 2
@@ -53,6 +53,33 @@ def test_stack(benchmark, root, tmp_path, monkeypatch):
     (row,) = json.loads(path.read_text())["rows"].values()
     assert row["first_step"] > row["step"] > 0
     assert row["sooner"] == 1
+
+
+def test_what_a_process_does_to_all_its_runs_does_not_decide(
+    benchmark, tmp_path, monkeypatch, capsys
+):
+    over = benchmark("over_processes")
+    np = importlib.import_module("numpy")
+    # By chance B is slow in two of four processes, and fast in the others.
+    chance = iter([1.25, 0.8, 1.25, 0.8])
+
+    def run(command, **_):
+        assert command[1:] == ["script", "--steps", "6", "--measure"]
+        slow = next(chance)
+        times = {"a": [[1.0, 1.0]] * 6, "b": [[slow, slow]] * 6}
+        printed = f"by the way\n{json.dumps(times)}\n"
+        return type("Done", (), {"stdout": printed})
+
+    monkeypatch.setattr(over.subprocess, "run", run)
+    options = type("Options", (), {"steps": 6, "processes": 4, "measure": False})
+    rows = over.compare_over_processes("script", ["--steps", "6"], options, dict)
+    assert rows["b"].pairs == 24
+    assert rows["b"].wall_quartiles == (0.8, 1.25)
+    monkeypatch.undo()
+
+    options = type("Options", (), {"steps": 3, "processes": 4, "measure": True})
+    assert over.compare_over_processes("", [], options, lambda: {"a": int}) is None
+    assert np.shape(json.loads(capsys.readouterr().out)["a"]) == (3, 2)
 
 
 def test_everyone_comes_after_everyone(benchmark):

@@ -412,7 +412,9 @@ def test_seconds_until_batch_normalisation_is_reached(module):
     rows = []
     for case in experiment.cases():
         found = list(zip((5, 10), ends.get(case["method"], [0.1, 0.1]), strict=True))
-        rows.append(row(case, held_out=found, steps=10, processor_seconds=80.0))
+        # Of three days, on two of which the machine was slower.
+        seconds = 80.0 * (2, 1, 3)[case["seed"]]
+        rows.append(row(case, held_out=found, steps=10, processor_seconds=seconds))
     cells = {line[0]: line[4:] for line in experiment.table(rows).rows}
     assert cells[f"ResNet-20, {table.BATCH}"] == ("10.0", "80 (3 of 3)")
     assert cells[f"ResNet-20, {table.WARM}"] == ("10.0", "40 (3 of 3)")

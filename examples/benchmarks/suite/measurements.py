@@ -37,7 +37,7 @@ class Measurement:
 
 # Six convolutions, and not every kind everywhere: all measurements together are to take
 # little more than half an hour.
-TINY = "--layers 1 --width 2 --batch 2 --size 4 --steps 2"
+TINY = "--layers 1 --width 2 --batch 2 --size 4 --steps 2 --processes 1"
 NARROW = "--layers 6 --width 64 --batch 64"
 WIDE = "--layers 6 --width 256 --batch 8"
 

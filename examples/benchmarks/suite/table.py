@@ -134,8 +134,9 @@ def _introduction(results: Results) -> str:
     )
     return (
         "What this package costs, and what others cost beside it. What is compared "
-        "runs by turns in one process, so that a machine that changes its speed does "
-        f"not decide. {_circumstances(results)}\n\n"
+        "runs by turns in one process, and where little is at stake in several, so "
+        "that neither a machine that changes its speed nor chance decides. "
+        f"{_circumstances(results)}\n\n"
         "`python -m examples.benchmarks` measures what is missing and writes this "
         "page; `--help` says more." + (older if others else "")
     )

@@ -67,6 +67,12 @@ def map_rows(function: Function, rows: Sequence[Any]) -> list[np.ndarray]:
     return [np.asarray(value) for value in mapped]
 
 
+# On a CPU, XLA computes gradients of convolutions in a loop twenty times more slowly
+# than outside of one. To compile so many rounds one after the other takes less time
+# than a few steps of a training lose in the loop.
+FEW = 200
+
+
 def scan(
     body: Body,
     carry: tuple[Any, ...],
@@ -75,10 +81,15 @@ def scan(
     remat: bool = False,
 ) -> tuple[Any, ...]:
     """See `keras_convinit.backend`."""
+    unroll = length <= FEW and jax.default_backend() == "cpu"
 
     def run(carried: tuple[Any, ...], rows: list[Any], length: int) -> tuple[Any, ...]:
         return jax.lax.scan(
-            lambda carried, row: (body(carried, row), None), carried, rows, length
+            lambda carried, row: (body(carried, row), None),
+            carried,
+            rows,
+            length,
+            unroll=unroll,
         )[0]
 
     rows = [jnp.asarray(row) for row in rows]
@@ -92,7 +103,11 @@ def scan(
     whole = [row[:last].reshape(count, segment, *row.shape[1:]) for row in rows]
     run = jax.checkpoint(run, static_argnums=2)
     carry = jax.lax.scan(
-        lambda carried, rows: (run(carried, rows, segment), None), carry, whole, count
+        lambda carried, rows: (run(carried, rows, segment), None),
+        carry,
+        whole,
+        count,
+        unroll=unroll,
     )[0]
     return run(carry, [row[last:] for row in rows], remainder) if remainder else carry
 

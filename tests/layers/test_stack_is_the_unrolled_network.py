@@ -34,6 +34,26 @@ def test_it_is_the_unrolled_network_at_any_depth(rng, num_blocks, remat):
     compare(stack, stack.unrolled(), x)
 
 
+@pytest.mark.skipif(BACKEND != "jax", reason="whose loops are unrolled if they are few")
+@pytest.mark.parametrize("remat", [False, True])
+@pytest.mark.parametrize("branch", [dense, convolution])
+def test_a_loop_and_what_it_is_unrolled_to(rng, monkeypatch, branch, remat):
+    import jax
+
+    stack = ScaledResidualStack(branch(), 6, remat=remat)
+    x = gaussian(rng, *shape_of(branch))
+    stack.build(x.shape)
+
+    def loops():
+        gradient = jax.jit(jax.grad(lambda x: ops.sum(stack(x))))
+        return gradient.lower(x).as_text().count("stablehlo.while")
+
+    assert (loops() == 0) == (jax.default_backend() == "cpu")
+    monkeypatch.setattr("keras_convinit.backend.jax.FEW", 5)
+    assert loops() > 0
+    compare(stack, stack.unrolled(), x)
+
+
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="JAX always compiles, torch never")
 @pytest.mark.parametrize("remat", [False, True])
 def test_it_is_the_unrolled_network_when_compiled_by_xla(rng, remat):

@@ -18,7 +18,16 @@ from charts import furnish_accuracy, legend, panels, ranges
 from command import command
 from experiment import Case, Finding, Row, Table
 from matplotlib.figure import Figure
-from runs import best, by_epoch, diverged, of, percent, spread
+from runs import (
+    best,
+    by_epoch,
+    diverged,
+    fastest,
+    of,
+    percent,
+    shares_until,
+    spread,
+)
 from trained import AbstractTrainings
 from training import Course, Trainer
 
@@ -174,20 +183,16 @@ class ArpitTable1(AbstractTrainings):
         )
 
     def _epoch(self, rows: Sequence[Row]) -> str:
-        seconds = _fastest(rows)
+        seconds = fastest(rows)
         return "-" if seconds is None else f"{seconds / self.settings.epochs:.1f}"
 
     def _reached(self, rows: Sequence[Row], depth: int, some: Sequence[Row]) -> str:
         """Until the accuracy is the one that batch normalisation has in the end."""
         # Rounding must not decide about a run that ends at the mean.
         goal = spread(_at_best_rate(rows, depth, BATCH)[1]).mean - 1e-9
-        shares = []
-        for row in some:
-            done = [step for step, accuracy in row["held_out"] if accuracy >= goal]
-            if done and not row["diverged"]:
-                shares.append(done[0] / row["steps"])
+        shares = shares_until(some, goal)
         reached = f"{len(shares)} of {len(some)}"
-        seconds = _fastest(some)
+        seconds = fastest(some)
         if not shares or seconds is None:
             return reached
         return f"{np.median(shares) * seconds:.0f} ({reached})"
@@ -242,12 +247,6 @@ class ArpitTable1(AbstractTrainings):
             furnish_accuracy(panel, f"ResNet-{depth}", "epoch")
         legend(figure, axes[0], columns=3)
         return figure
-
-
-def _fastest(rows: Sequence[Row]) -> float | None:
-    """Processor seconds of the fastest run that got to its end."""
-    seconds = [row["processor_seconds"] for row in rows if not row["diverged"]]
-    return min(seconds, default=None)
 
 
 def _at_best_rate(

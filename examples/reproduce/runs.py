@@ -73,6 +73,30 @@ def best(rows: Sequence[Row], over: str) -> tuple[Any, list[Row]]:
     return found, of(rows, **{over: found})
 
 
+def fastest(rows: Iterable[Row]) -> float | None:
+    """Processor seconds of the fastest run that got to its end."""
+    seconds = [row["processor_seconds"] for row in rows if not row["diverged"]]
+    return min(seconds, default=None)
+
+
+def shares_until(rows: Iterable[Row], goal: float) -> list[float]:
+    """Which share of its steps each run took to a held-out accuracy.
+
+    Args:
+        rows: Runs.
+        goal: The accuracy.
+
+    Returns:
+        A number for each run that reached it and did not diverge.
+    """
+    shares = []
+    for row in rows:
+        done = [step for step, found in row["held_out"] if found >= goal]
+        if done and not row["diverged"]:
+            shares.append(done[0] / row["steps"])
+    return shares
+
+
 def diverged(rows: Iterable[Row]) -> int:
     """How many of them did."""
     return sum(row["diverged"] for row in rows)

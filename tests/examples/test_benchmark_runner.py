@@ -220,6 +220,18 @@ def test_a_line_of_the_table(suite, results):
     assert jax.endswith("(1.02): adds more than Keras' SpectralNormalization.")
     assert "Measured 2026-01-02 on Abacus, 2 cores: JAX 0.10.2, Keras 3.15.1." in text
     assert "4 of 4 files" in text
+    assert "in several" not in text
+
+
+def test_the_page_says_where_and_how(suite, results):
+    read = results(
+        folded_inference_jax=record(
+            {}, accelerator="Babbage", settings={"processes": 4}
+        )
+    )
+    text = suite("table").page(read, "f.png")
+    assert "Measured 2026-01-02 on Abacus, 2 cores, Babbage: JAX" in text
+    assert "in one process, and where little is at stake in several" in text
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def draw(results: Results, path: pathlib.Path) -> None:
         "time / time of what it is compared with (medians and quartiles of pairs)"
     )
     figure.legend(
-        handles=_handles(), loc="outside upper center", ncols=5, frameon=False
+        handles=_handles(results), loc="outside upper center", ncols=5, frameon=False
     )
     figure.savefig(path, dpi=110)
     plt.close(figure)
@@ -108,11 +108,12 @@ def _line(axes, results, line, height):
         )
 
 
-def _handles():
+def _handles(results):
     """What colours, shapes and strokes mean."""
     backends = [
         Line2D([], [], color=color, marker=shape, label=NAMES[backend])
         for backend, (color, shape) in LOOKS.items()
+        if backend in results.backends
     ]
     empty = Line2D([], [], color="0.35", marker="o", linestyle="", label="of others")
     empty.set_markerfacecolor("white")

@@ -45,6 +45,12 @@ class Results:
 
     Args:
         folder: Where they lie.
+
+    Attributes:
+        records: What they hold, by measurement and backend.
+        failed: Measurements and backends of which the last try failed.
+        backends: Those on which something was tried.
+        untried: Measurements that were tried on none.
     """
 
     def __init__(self, folder: pathlib.Path):
@@ -58,22 +64,19 @@ class Results:
                     self.records[key] = json.loads(path.read_text())
                 if path.with_suffix(".failed").exists():
                     self.failed.add(key)
-        self._tried = {name for name, _ in self.records.keys() | self.failed}
-
-    @property
-    def backends(self) -> list[str]:
-        """Those on which something was tried."""
-        tried = {backend for _, backend in self.records.keys() | self.failed}
-        return [backend for backend in BACKENDS if backend in tried]
-
-    @property
-    def untried(self) -> list[str]:
-        """Measurements that were tried on no backend."""
-        return [name for name in _MEASUREMENTS if name not in self._tried]
+        keys = self.records.keys() | self.failed
+        self._tried = {name for name, _ in keys}
+        self.backends = [b for b in BACKENDS if b in {backend for _, backend in keys}]
+        self.untried = [name for name in _MEASUREMENTS if name not in self._tried]
 
     def tried(self, line: Line | Amount) -> bool:
         """Whether a line was, on any backend."""
         return line.source in self._tried
+
+    def in_several_processes(self) -> bool:
+        """Whether anything was timed in more than one."""
+        settings = (record.get("settings", {}) for record in self.records.values())
+        return any(values.get("processes", 1) > 1 for values in settings)
 
     def ratio(self, line: Line, backend: str) -> Ratio | None:
         """What a line has for a backend; None where it was not measured."""

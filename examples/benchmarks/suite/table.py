@@ -132,11 +132,15 @@ def _introduction(results: Results) -> str:
         f"\n\n**{others} of {len(results.records)} files of numbers were made by other "
         "commands than those of today, in small or with other settings.**"
     )
+    turns = "so that a machine that changes its speed does not decide"
+    if results.in_several_processes():
+        turns = (
+            "and where little is at stake in several, so that neither a machine that "
+            "changes its speed nor chance decides"
+        )
     return (
         "What this package costs, and what others cost beside it. What is compared "
-        "runs by turns in one process, and where little is at stake in several, so "
-        "that neither a machine that changes its speed nor chance decides. "
-        f"{_circumstances(results)}\n\n"
+        f"runs by turns in one process, {turns}. {_circumstances(results)}\n\n"
         "`python -m examples.benchmarks` measures what is missing and writes this "
         "page; `--help` says more." + (older if others else "")
     )

@@ -11,7 +11,15 @@ import keras_convinit
 
 # Arrows of import point up this list. Modules in one row do not know each other.
 ORDER = [
-    {"_checks", "_registry", "_closed_forms", "_quadrature", "_sample", "backend"},
+    {
+        "_checks",
+        "_interruption",
+        "_registry",
+        "_closed_forms",
+        "_quadrature",
+        "_sample",
+        "backend",
+    },
     {"_loss"},
     {"activations", "geometry", "optimizers"},
     {"kernels"},

@@ -11,6 +11,7 @@ import keras
 from rich.console import Console
 
 from keras_convinit import InitializationReport, initialize
+from keras_convinit._interruption import deferred
 from keras_convinit.lab import data
 from keras_convinit.lab.compatibility import check_classes, check_images
 from keras_convinit.lab.errors import LabError
@@ -19,6 +20,7 @@ from keras_convinit.lab.model_source import model_from
 from keras_convinit.lab.scheme_source import scheme_from
 
 
+@deferred()
 def init(
     source: str,
     scheme: str,
@@ -84,6 +86,9 @@ def init(
         report = initialize(model, chosen, pair, loss=loss, seed=seed)
     except ValueError as error:
         raise LabError(f"{source} was not initialised: {error}") from error
+    # A search that is interrupted is content with what it has; nobody else is.
+    if report.interrupted:
+        raise KeyboardInterrupt
     _write(model, report, output, report_path)
     for line in (str(report), f"Model: {output}", f"Report: {report_path}"):
         console.print(line, markup=False, highlight=False, soft_wrap=True)

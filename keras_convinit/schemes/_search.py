@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_convinit._interruption import check
 from keras_convinit._loss import check_loss, check_on_few
 from keras_convinit.graph import Graph, Trace, read
 from keras_convinit.schemes._inference import program_of
@@ -156,6 +157,8 @@ class AbstractScaling(AbstractScheme):
         best: tuple[tuple[float, ...], np.ndarray] | None = None
         for number in range(search.total):
             at = search.at
+            # Whoever defers interruptions wants an end, not the best until now.
+            check()
             try:
                 found = search.step()
                 if not all(map(math.isfinite, found.numbers.values())):

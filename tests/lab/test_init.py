@@ -1,5 +1,7 @@
 import json
+import os
 import pathlib
+import signal
 
 import keras
 import numpy as np
@@ -10,6 +12,7 @@ from keras_convinit import initialize
 from keras_convinit.lab import cli
 from keras_convinit.lab.cli import _app
 from keras_convinit.lab.data import load
+from keras_convinit.schemes._search import AbstractSearch
 
 SMALL = "plain_cnn:3,width=4,strides=()"
 
@@ -117,3 +120,25 @@ def test_a_model_for_other_data_is_refused():
     assert "one output of 10 classes" in result.stderr
     result = invoked("resnet_cifar:21", *options)
     assert "`depth` of a resnet_cifar must be 6n" in result.stderr
+
+
+def test_ctrl_c_in_a_search_writes_nothing(monkeypatch):
+    (kind,) = (
+        each
+        for each in AbstractSearch.__subclasses__()
+        if each.__module__.endswith("gradinit")
+    )
+    step, seen = kind.step, []
+
+    def pressed(self):
+        seen.append(self)
+        if len(seen) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self)
+
+    monkeypatch.setattr(kind, "step", pressed)
+    scheme = ["--scheme", "gradinit:iterations=3,batch_size=8"]
+    arguments = [*scheme, "--dataset", "digits", "--limit", 64]
+    result = invoked(SMALL, *arguments, "--output", "ready.keras")
+    assert result.exit_code == 130
+    assert not list(pathlib.Path().iterdir())

@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 from rich.console import Console
 
+from keras_convinit._interruption import check, deferred
 from keras_convinit.lab.comparison.data_source import images_of
 from keras_convinit.lab.comparison.figure import comparison_figure
 from keras_convinit.lab.comparison.images import AbstractImages
@@ -30,6 +31,7 @@ FIGURE = "compare.png"
 PAGE = "report.html"
 
 
+@deferred()
 def compare(
     plan: Plan,
     output: Path,
@@ -122,6 +124,7 @@ def _carried_out(
     try:
         with shown_progress(console, [(str(c), steps) for c in pending]) as begin:
             for case in pending:
+                check()
                 journal.append(runner(case, begin()))
                 _say(console, _line(journal.runs[-1]))
     except KeyboardInterrupt:

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_convinit._interruption import check
 from keras_convinit.diagnostics._event_file import EventFile
 from keras_convinit.lab.errors import LabError
 from keras_convinit.lab.files import write_text
@@ -57,12 +58,17 @@ class Keeper(keras.callbacks.Callback):
         self.learning_rate = float(rate)
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Puts random generators where they were."""
+        """Puts random generators where they were, unless it is to end."""
+        check()
         # Not earlier: on PyTorch what reads the data draws a number when it begins,
         # which it does once, and did in the first start.
         if self.states:
             generators.restore(self.states)
             self.states = {}
+
+    def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Ends, if it is to."""
+        check()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Writes; the checkpoint last, so that what it tells of is there."""

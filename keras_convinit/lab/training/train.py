@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_convinit import initialize
+from keras_convinit._interruption import check, deferred
 from keras_convinit.lab import data, models
 from keras_convinit.lab.data import ImageDataset, augmentation
 from keras_convinit.lab.errors import LabError
@@ -50,6 +51,8 @@ def train(
         ValueError: A setting is not what is said there.
         LabError: The data cannot be had, the recipe cannot be carried out here, or the
             folder cannot be used.
+        KeyboardInterrupt: By Ctrl-C or SIGTERM, after the step at hand, or at once by
+            the second one. Finished epochs are kept; no result is written.
 
     Example:
         >>> recipe = recipes.get("arpit2019/figure2/mlp10/proposed")
@@ -58,6 +61,7 @@ def train(
     return carried_out(Settings.of(recipe, **settings), output, verbose)
 
 
+@deferred()
 def carried_out(
     settings: Settings, output: Path | None = None, verbose: int = 0
 ) -> Result:
@@ -157,6 +161,7 @@ def _trained(
         xla="auto" if settings.xla is None else settings.xla,
         verbose=verbose,
     )
+    check()
     found = None if record.diverged else evaluated(model, held_out("test"))
     validation = images.validation_images
     return Result(
@@ -225,7 +230,7 @@ def _initialize(
         epochs=recipe.epochs,
     )
     try:
-        initialize(
+        report = initialize(
             model,
             recipe.initialization.scheme,
             batches,
@@ -235,3 +240,6 @@ def _initialize(
         )
     except ValueError as error:
         raise LabError(f"{recipe.name} cannot be initialised: {error}") from error
+    # A search that is interrupted is content with what it has; nobody else is.
+    if report.interrupted:
+        raise KeyboardInterrupt

@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import os
+import signal
 
 import keras
 import numpy as np
@@ -8,7 +10,9 @@ import pytest
 from keras_convinit.lab.errors import LabError
 from keras_convinit.lab.recipes import Initialization, Optimizer
 from keras_convinit.lab.training import Result, train
+from keras_convinit.lab.training.keeping import Keeper
 from keras_convinit.lab.training.settings import Settings
+from keras_convinit.schemes._search import AbstractSearch
 
 
 def test_a_recipe_is_carried_out(recipe, tmp_path):
@@ -195,3 +199,64 @@ def test_a_damaged_result_is_told(recipe, tmp_path):
     again = train(recipe, epochs=1, output=tmp_path)
     assert again == Result.load(tmp_path)
     assert len(again.record.epochs) == 1
+
+
+def press_ctrl_c(*arguments, **named):
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture
+def searching(recipe):
+    """Three iterations of GradInit on a network that is quickly compiled."""
+    how = Initialization("gradinit", {"iterations": 3, "verbose": False})
+    small = {"depth": 2, "width": 4}
+    return dataclasses.replace(recipe, initialization=how, arguments=small)
+
+
+@pytest.mark.filterwarnings("ignore:GradInit ended after 1 of 3 iterations")
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_in_a_search_ends_the_training(
+    searching, presses, tmp_path, monkeypatch
+):
+    seen = []
+    (kind,) = (
+        each
+        for each in AbstractSearch.__subclasses__()
+        if each.__module__.endswith("gradinit")
+    )
+    step = kind.step
+
+    def pressed(self):
+        seen.append(self)
+        for _ in range(presses if len(seen) == 2 else 0):
+            press_ctrl_c()
+        return step(self)
+
+    monkeypatch.setattr(kind, "step", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        train(searching, epochs=1, subset=200, batch_size=32, output=tmp_path)
+    assert len(seen) == 2
+    left = {path.name for path in tmp_path.iterdir()}
+    assert not left & {"checkpoint.npz", "result.json"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_training_after_its_step(recipe, number, tmp_path, monkeypatch):
+    epochs = []
+    on_epoch_begin = Keeper.on_epoch_begin
+
+    def pressed(self, epoch, logs=None):
+        epochs.append(epoch)
+        if epoch == 1:
+            os.kill(os.getpid(), number)
+        on_epoch_begin(self, epoch, logs)
+
+    monkeypatch.setattr(Keeper, "on_epoch_begin", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, epochs=3, output=tmp_path)
+    assert epochs == [0, 1]
+    assert (tmp_path / "checkpoint.npz").exists()
+    assert not (tmp_path / "result.json").exists()
+    ended = train(recipe, epochs=3, output=tmp_path)
+    assert epochs == [0, 1, 1, 2]
+    assert [epoch.number for epoch in ended.record.epochs] == [1, 2, 3]

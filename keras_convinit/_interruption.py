@@ -1,0 +1,80 @@
+"""Ctrl-C and SIGTERM as a flag that is looked at between steps, so that none is lost.
+
+Python raises KeyboardInterrupt wherever it happens to be. Where that is a callback that
+cannot raise, such as one of the garbage collection, the interruption is gone; where it
+is in the middle of something, that is left half-done.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Whoever has put another handler in place, or ignores a signal, has a reason.
+USUAL = (signal.SIG_DFL, signal.default_int_handler)
+HINT = b"\nEnding after this step; once more ends at once.\n"
+
+
+class _State:
+    """What came since the outermost `deferred` began."""
+
+    active = False
+    count = 0
+    pending = False
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """Within, Ctrl-C and SIGTERM only set a flag, which `check` looks at.
+
+    The second one raises KeyboardInterrupt at once. Handlers are put back afterwards.
+    Within another one it does nothing, nor does it outside of the main thread, which is
+    the only one that gets signals. It can also decorate a function.
+
+    Raises:
+        KeyboardInterrupt: At the end, for a signal that nobody has looked at.
+
+    Example:
+        >>> with deferred():
+        ...     for batch in batches:
+        ...         check()
+        ...         step(batch)
+    """
+    if _State.active or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _State.active, _State.count, _State.pending = True, 0, False
+    before: dict[signal.Signals, Any] = {}
+    try:
+        for number in SIGNALS:
+            handler = signal.getsignal(number)
+            if handler in USUAL:
+                signal.signal(number, _note)
+                before[number] = handler
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        _State.active = False
+    check()
+
+
+def check() -> None:
+    """Raises KeyboardInterrupt if a signal came since the last look."""
+    if _State.pending:
+        _State.pending = False
+        raise KeyboardInterrupt
+
+
+def _note(number: int, frame: Any) -> None:
+    _State.pending = True
+    _State.count += 1
+    if _State.count > 1:
+        raise KeyboardInterrupt
+    if number == signal.SIGINT:
+        # Not by `print`, in the middle of which it may be called.
+        with contextlib.suppress(OSError):
+            os.write(2, HINT)

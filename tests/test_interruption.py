@@ -1,0 +1,118 @@
+import os
+import signal
+import threading
+
+import pytest
+
+from keras_convinit import _interruption
+from keras_convinit._interruption import check, deferred
+
+BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+
+
+def press(number=signal.SIGINT):
+    os.kill(os.getpid(), number)
+
+
+def handlers():
+    return [signal.getsignal(number) for number in _interruption.SIGNALS]
+
+
+@pytest.fixture(autouse=True)
+def same_handlers():
+    before = handlers()
+    yield
+    assert handlers() == before
+
+
+@BOTH
+def test_a_signal_waits_for_a_look(number):
+    done = []
+    with pytest.raises(KeyboardInterrupt), deferred():
+        press(number)
+        done.append("step")
+        check()
+        done.append("another")
+    assert done == ["step"]
+
+
+def test_the_second_one_ends_at_once(capfd):
+    done = []
+    with pytest.raises(KeyboardInterrupt), deferred():
+        press()
+        done.append("step")
+        press(signal.SIGTERM)
+        done.append("another")
+    assert done == ["step"]
+    assert "once more ends at once" in capfd.readouterr().err
+
+
+def test_one_that_nobody_looked_at_is_not_lost():
+    done = []
+    with pytest.raises(KeyboardInterrupt), deferred():
+        press()
+        done.append("all")
+    assert done == ["all"]
+    # And it is told once.
+    with deferred():
+        check()
+
+
+def test_it_is_told_once():
+    with deferred():
+        press()
+        with pytest.raises(KeyboardInterrupt):
+            check()
+        check()
+
+
+def test_where_nothing_can_be_raised_it_is_not_lost():
+    class Collected:
+        def __del__(self):
+            press()
+
+    with pytest.raises(KeyboardInterrupt), deferred():
+        Collected()
+        check()
+
+
+def test_within_another_it_is_the_same():
+    with pytest.raises(KeyboardInterrupt), deferred():
+        with deferred():
+            press()
+        assert signal.getsignal(signal.SIGINT) not in _interruption.USUAL
+        check()
+        pytest.fail("the outer one has not heard of it")
+
+
+@pytest.mark.parametrize("other", [signal.SIG_IGN, lambda number, frame: None])
+def test_other_handlers_stay(other):
+    before = signal.signal(signal.SIGINT, other)
+    try:
+        with deferred():
+            assert signal.getsignal(signal.SIGINT) is other
+            press()
+            check()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_in_another_thread_nothing_happens():
+    seen = []
+
+    @deferred()
+    def work():
+        seen.append(handlers())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [handlers()]
+
+
+def test_an_error_stays_an_error():
+    with pytest.raises(ValueError), deferred():
+        press()
+        raise ValueError
+    with deferred():
+        check()

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import textwrap
@@ -53,3 +54,14 @@ def fresh_process():
         return process.stdout + process.stderr
 
     return run
+
+
+@pytest.fixture
+def press():
+    """Sends this process Ctrl-C, or another signal."""
+    # Whoever starts tests in the background has Ctrl-C ignored.
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, one) for number, one in usual.items()}
+    yield lambda number=signal.SIGINT: os.kill(os.getpid(), number)
+    for number, handler in before.items():
+        signal.signal(number, handler)

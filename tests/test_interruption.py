@@ -1,4 +1,3 @@
-import os
 import signal
 import threading
 
@@ -10,23 +9,19 @@ from keras_convinit._interruption import check, deferred
 BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 
 
-def press(number=signal.SIGINT):
-    os.kill(os.getpid(), number)
-
-
 def handlers():
     return [signal.getsignal(number) for number in _interruption.SIGNALS]
 
 
 @pytest.fixture(autouse=True)
-def same_handlers():
+def same_handlers(press):
     before = handlers()
     yield
     assert handlers() == before
 
 
 @BOTH
-def test_a_signal_waits_for_a_look(number):
+def test_a_signal_waits_for_a_look(number, press):
     done = []
     with pytest.raises(KeyboardInterrupt), deferred():
         press(number)
@@ -36,7 +31,7 @@ def test_a_signal_waits_for_a_look(number):
     assert done == ["step"]
 
 
-def test_the_second_one_ends_at_once(capfd):
+def test_the_second_one_ends_at_once(capfd, press):
     done = []
     with pytest.raises(KeyboardInterrupt), deferred():
         press()
@@ -47,7 +42,7 @@ def test_the_second_one_ends_at_once(capfd):
     assert "once more ends at once" in capfd.readouterr().err
 
 
-def test_one_that_nobody_looked_at_is_not_lost():
+def test_one_that_nobody_looked_at_is_not_lost(press):
     done = []
     with pytest.raises(KeyboardInterrupt), deferred():
         press()
@@ -58,7 +53,7 @@ def test_one_that_nobody_looked_at_is_not_lost():
         check()
 
 
-def test_it_is_told_once():
+def test_it_is_told_once(press):
     with deferred():
         press()
         with pytest.raises(KeyboardInterrupt):
@@ -66,7 +61,7 @@ def test_it_is_told_once():
         check()
 
 
-def test_where_nothing_can_be_raised_it_is_not_lost():
+def test_where_nothing_can_be_raised_it_is_not_lost(press):
     class Collected:
         def __del__(self):
             press()
@@ -76,7 +71,7 @@ def test_where_nothing_can_be_raised_it_is_not_lost():
         check()
 
 
-def test_within_another_it_is_the_same():
+def test_within_another_it_is_the_same(press):
     with pytest.raises(KeyboardInterrupt), deferred():
         with deferred():
             press()
@@ -86,7 +81,7 @@ def test_within_another_it_is_the_same():
 
 
 @pytest.mark.parametrize("other", [signal.SIG_IGN, lambda number, frame: None])
-def test_other_handlers_stay(other):
+def test_other_handlers_stay(other, press):
     before = signal.signal(signal.SIGINT, other)
     try:
         with deferred():
@@ -110,7 +105,7 @@ def test_in_another_thread_nothing_happens():
     assert seen == [handlers()]
 
 
-def test_an_error_stays_an_error():
+def test_an_error_stays_an_error(press):
     with pytest.raises(ValueError), deferred():
         press()
         raise ValueError

@@ -1,7 +1,5 @@
 import json
-import os
 import pathlib
-import signal
 
 import keras
 import numpy as np
@@ -122,7 +120,7 @@ def test_a_model_for_other_data_is_refused():
     assert "`depth` of a resnet_cifar must be 6n" in result.stderr
 
 
-def test_ctrl_c_in_a_search_writes_nothing(monkeypatch):
+def test_ctrl_c_in_a_search_writes_nothing(press, monkeypatch):
     (kind,) = (
         each
         for each in AbstractSearch.__subclasses__()
@@ -133,7 +131,7 @@ def test_ctrl_c_in_a_search_writes_nothing(monkeypatch):
     def pressed(self):
         seen.append(self)
         if len(seen) == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+            press()
         return step(self)
 
     monkeypatch.setattr(kind, "step", pressed)

@@ -1,6 +1,5 @@
 import dataclasses
 import json
-import os
 import signal
 
 import keras
@@ -201,10 +200,6 @@ def test_a_damaged_result_is_told(recipe, tmp_path):
     assert len(again.record.epochs) == 1
 
 
-def press_ctrl_c(*arguments, **named):
-    os.kill(os.getpid(), signal.SIGINT)
-
-
 @pytest.fixture
 def searching(recipe):
     """Three iterations of GradInit on a network that is quickly compiled."""
@@ -216,7 +211,7 @@ def searching(recipe):
 @pytest.mark.filterwarnings("ignore:GradInit ended after 1 of 3 iterations")
 @pytest.mark.parametrize("presses", [1, 2])
 def test_ctrl_c_in_a_search_ends_the_training(
-    searching, presses, tmp_path, monkeypatch
+    searching, presses, press, tmp_path, monkeypatch
 ):
     seen = []
     (kind,) = (
@@ -229,7 +224,7 @@ def test_ctrl_c_in_a_search_ends_the_training(
     def pressed(self):
         seen.append(self)
         for _ in range(presses if len(seen) == 2 else 0):
-            press_ctrl_c()
+            press()
         return step(self)
 
     monkeypatch.setattr(kind, "step", pressed)
@@ -241,14 +236,16 @@ def test_ctrl_c_in_a_search_ends_the_training(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_a_training_after_its_step(recipe, number, tmp_path, monkeypatch):
+def test_a_signal_ends_a_training_after_its_step(
+    recipe, number, press, tmp_path, monkeypatch
+):
     epochs = []
     on_epoch_begin = Keeper.on_epoch_begin
 
     def pressed(self, epoch, logs=None):
         epochs.append(epoch)
-        if epoch == 1:
-            os.kill(os.getpid(), number)
+        if epochs == [0, 1]:
+            press(number)
         on_epoch_begin(self, epoch, logs)
 
     monkeypatch.setattr(Keeper, "on_epoch_begin", pressed)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_convinit import _sample
+from keras_convinit import _data
 
 
 def check_loss(model: keras.Model, loss: Any) -> Any:
@@ -101,7 +101,7 @@ def stateless_loss(
 
 
 def check_on_few(model: keras.Model, loss: Any, x: Any, y: Any) -> None:
-    """Computes the loss of two samples, for errors that can be understood.
+    """Computes the loss of a few samples, for errors that can be understood.
 
     Args:
         model: A built model.
@@ -112,7 +112,7 @@ def check_on_few(model: keras.Model, loss: Any, x: Any, y: Any) -> None:
     Raises:
         ValueError: The loss cannot be computed.
     """
-    few = _sample.tensors(next(_sample.batches(x, 2)))
+    few = _data.tensors(_data.first(x, _data.batch_size_of(model) or 2))
     # Regularizers read variables in the scope only if it has values for them.
     values = [(variable, variable.value) for variable in model.variables]
     with keras.StatelessScope(values, collect_losses=True):
@@ -135,15 +135,15 @@ def check_labels(model: keras.Model, loss: Any, x: Any, y: Any, outputs: Any) ->
     """
     _check_classes(model.loss if loss is None else loss, y, outputs)
     count = len(keras.tree.flatten(outputs)[0])
-    labels = _sample.tensors(next(_sample.batches(y, count)))
+    labels = _data.tensors(_data.first(y, count))
     try:
         loss_of_outputs(model, loss, x, labels, outputs)
     # Every framework has errors of its own for what does not fit.
     except Exception as error:
         raise ValueError(
             "`y` must be labels for which the loss is defined, with the outputs "
-            f"of the model. Received: y of shape {_sample.shapes(y)}, outputs of "
-            f"shape {_sample.shapes(outputs)} for {count} samples: {error}"
+            f"of the model. Received: y of shape {_data.shapes(y)}, outputs of "
+            f"shape {_data.shapes(outputs)} for {count} samples: {error}"
         ) from error
 
 

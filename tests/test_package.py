@@ -13,13 +13,14 @@ import keras_convinit
 ORDER = [
     {
         "_checks",
-        "_interruption",
         "_registry",
         "_closed_forms",
         "_quadrature",
-        "_sample",
+        "_kinds",
+        "_interruption",
         "backend",
     },
+    {"_data"},
     {"_loss"},
     {"activations", "geometry", "optimizers"},
     {"kernels"},

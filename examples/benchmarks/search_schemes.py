@@ -29,7 +29,7 @@ from keras_convinit.schemes._stream import Stream
 def search_of(scheme, model, data, loss):
     """The search of a scheme, ready for its first step."""
     problem = Problem(model, read(model), program_of(model, None), loss)
-    return scheme.search(problem, Stream(data, type(scheme).__name__), 0)
+    return scheme.search(problem, Stream(model, data, type(scheme).__name__), 0)
 
 
 def main(arguments=None):

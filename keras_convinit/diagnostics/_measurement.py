@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_convinit import _sample, backend
+from keras_convinit import _data, backend
 from keras_convinit._loss import (
     all_variables,
     check_labels,
@@ -124,10 +124,8 @@ class Measurer:
             backend.outline(self._look, values, inputs)
             if self._supervised:
                 self._check(values, inputs, y)
-        size = _sample.size_of(x)
-        labels = (
-            _sample.tensors(y) if self._supervised else self._cotangents(size, seed)
-        )
+        size = _data.size_of(x)
+        labels = _data.tensors(y) if self._supervised else self._cotangents(size, seed)
         found = self._compiled(inputs, labels)
         return self._measurement(size, {k: _array(v) for k, v in found.items()})
 

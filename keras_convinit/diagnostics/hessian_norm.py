@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_convinit import _sample, backend
+from keras_convinit import _data, backend
 from keras_convinit._checks import positive, positive_integer
 from keras_convinit._loss import (
     all_variables,
@@ -57,7 +57,7 @@ class HessianNorm:
 def hessian_norm(
     model: keras.Model,
     x: Any,
-    y: Any,
+    y: Any = None,
     loss: Any = None,
     *,
     method: str = "lanczos",
@@ -85,14 +85,15 @@ def hessian_norm(
 
     Args:
         model: A built model.
-        x: Inputs: an array, a tensor, or a list or dict of them.
-        y: Labels, likewise.
+        x: Inputs: an array, a tensor, a table, or a list or dict of them; or a data
+            set, of which the first batch is taken, as of `signal_report`.
+        y: Labels, likewise; None where `x` has them.
         loss: None for that with which the model is compiled, regularizers included;
             otherwise the name of a Keras loss, a `keras.losses.Loss`, or a callable
             of labels and outputs, whose mean is taken and to which nothing is added.
         method: `"lanczos"` or `"paper"`.
-        batch_size: Samples at a time. The loss must be a mean over samples, or a
-            `keras.losses.Loss` with the reduction `"sum"`.
+        batch_size: Samples at a time, unless the model has a batch size. The loss must
+            be a mean over samples, or a `keras.losses.Loss` with the reduction `"sum"`.
         max_iterations: Iterations at most: 100 if None, or 40, which are then all
             done, with the paper's method.
         tolerance: Of the residual, relative to the eigenvalue.
@@ -137,12 +138,21 @@ def hessian_norm(
         iterations = positive_integer("max_iterations", max_iterations)
     tolerance = positive("tolerance", tolerance)
     batch_size = positive_integer("batch_size", batch_size)
-    x, y = _sample.arrays("x", x), _sample.arrays("y", y)
-    _sample.check_same_size(x, y)
+    batch = _data.first_batch(model, x, y, at_once=False)
+    if batch.y is None:
+        raise ValueError(
+            "`y` must be labels, or come with a data set in `x`. Received: y=None"
+        )
+    size = _data.batch_size_of(model)
+    if size is not None and batch.size % size:
+        raise ValueError(
+            f"`x` must have a multiple of {size} samples, the batch size of the model. "
+            f"Received: x of shape {_data.shapes(batch.x)}"
+        )
     loss = check_loss(model, loss)
-    check_on_few(model, loss, x, y)
+    check_on_few(model, loss, batch.x, batch.y)
 
-    hessian = _Hessian(model, loss, x, y, batch_size)
+    hessian = _Hessian(model, loss, batch, size or batch_size)
     start = np.random.default_rng(seed).standard_normal(hessian.size)
     # 25 million weights times 100 vectors: no more digits than the weights have.
     found = find(hessian, start.astype(hessian.dtype), iterations, tolerance)
@@ -159,7 +169,7 @@ class _Hessian:
     """The Hessian of a loss on a fixed sample, as a function of a vector."""
 
     def __init__(
-        self, model: keras.Model, loss: Any, x: Any, y: Any, batch_size: int
+        self, model: keras.Model, loss: Any, batch: _data.Batch, batch_size: int
     ) -> None:
         self._product = remembered(
             model,
@@ -168,17 +178,9 @@ class _Hessian:
             lambda: _product(model, loss),
         )
         summed = is_sum(model.loss if loss is None and model.compiled else loss)
-        samples = _sample.size_of(x)
         self._batches = [
-            (
-                *map(_sample.tensors, pair),
-                1.0 if summed else _sample.size_of(pair[0]) / samples,
-            )
-            for pair in zip(
-                _sample.batches(x, batch_size),
-                _sample.batches(y, batch_size),
-                strict=True,
-            )
+            (part.tensors(), 1.0 if summed else part.size / batch.size)
+            for part in batch.split(batch_size)
         ]
         self._variables = model.trainable_variables
         self._shapes = [tuple(variable.shape) for variable in self._variables]
@@ -197,7 +199,7 @@ class _Hessian:
             )
         ]
         total, product = 0.0, np.zeros_like(vector)
-        for x, y, share in self._batches:
+        for (x, y, _), share in self._batches:
             loss, parts = self._once(directions, x, y)
             total += share * float(keras.ops.convert_to_numpy(loss))
             ends = np.cumsum(self._sizes)

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_convinit import _sample
+from keras_convinit import _data
 from keras_convinit._loss import check_loss, identity_of
 from keras_convinit.diagnostics import _table
 from keras_convinit.diagnostics._duplicates import duplicates_of
@@ -162,7 +162,10 @@ def signal_report(
         raise ValueError(
             f"`model` must be a built Keras model. Received: model={model!r}"
         )
-    x, y = _batch(model, x, y, loss)
+    batch = _data.first_batch(model, x, y)
+    # Labels of a data set may be there for something else.
+    of_use = y is not None or loss is not None or model.compiled
+    x, y = batch.x, batch.y if of_use else None
     identity: tuple[Any, ...] = ()
     if y is not None:
         loss = check_loss(model, loss)
@@ -184,15 +187,3 @@ def signal_report(
         troubles_of(measurement.steps, rows),
         duplicates_of(measurement),
     )
-
-
-def _batch(model: keras.Model, x: Any, y: Any, loss: Any) -> tuple[Any, Any]:
-    several = len(getattr(model, "inputs", None) or [None]) > 1
-    data, labels = _sample.first_batch(x, pairs=not several)
-    if y is None and labels is not None and (loss is not None or model.compiled):
-        y = labels
-    data = _sample.arrays("x", data)
-    if y is not None:
-        y = _sample.arrays("y", y)
-        _sample.check_same_size(data, y)
-    return data, y

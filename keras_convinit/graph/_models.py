@@ -5,7 +5,8 @@ from typing import Any
 
 import keras
 
-from keras_convinit.graph._kinds import is_functional, is_sequential
+from keras_convinit._data import in_order, names_of
+from keras_convinit._kinds import is_functional, is_sequential
 from keras_convinit.graph._place import Place
 from keras_convinit.graph._subclassed import graph_of_calls
 from keras_convinit.graph.composites import Cast
@@ -43,9 +44,10 @@ def calls_of_model(
 def _sequential(
     recorder: Any, inside: Place, model: Any, /, inputs: Any, **_: Any
 ) -> Any:
-    wanted = getattr(model, "inputs", None) if model.built else None
-    if wanted is not None:
-        inputs = _cast(recorder, inside, inputs, wanted[0])
+    names = names_of(model)
+    if names is not None:
+        inputs = in_order("inputs", inputs, names)
+        inputs = _cast(recorder, inside, inputs, model.inputs[0])
     for layer in model.layers:
         inputs = recorder.apply(inside, layer, inputs)
     return inputs
@@ -55,7 +57,7 @@ def _functional(
     recorder: Any, inside: Place, model: Any, /, inputs: Any, **_: Any
 ) -> Any:
     graph = keras.Model(model.inputs, model.outputs, name=model.name)
-    given = keras.tree.flatten(inputs)
+    given = keras.tree.flatten(in_order("inputs", inputs, names_of(model)))
     symbols = [
         _cast(recorder, inside, symbol, wanted)
         for symbol, wanted in zip(given, model.inputs, strict=True)

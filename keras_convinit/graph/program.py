@@ -9,6 +9,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_convinit._data import in_order
+
 Shape = tuple[int | None, ...]
 
 
@@ -73,6 +75,7 @@ class Trace:
         shapes: The shape of each value, with None for what is not known, such as the
             batch.
         dtypes: The dtype of each value, by its name.
+        names: The names of the inputs, in their structure; None where they have none.
 
     Example:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
@@ -86,6 +89,7 @@ class Trace:
     outputs: Any
     shapes: tuple[Shape, ...]
     dtypes: tuple[str, ...]
+    names: Any = None
 
     def run(
         self,
@@ -143,6 +147,8 @@ class Trace:
         return unread
 
     def _bound(self, inputs: Any) -> dict[int, Any]:
+        if self.names is not None:
+            inputs = in_order("inputs", inputs, self.names)
         wanted, given = keras.tree.flatten(self.inputs), keras.tree.flatten(inputs)
         if len(wanted) != len(given):
             raise ValueError(

@@ -5,7 +5,8 @@ from typing import Any
 
 import keras
 
-from keras_convinit.graph._kinds import is_functional, is_sequential
+from keras_convinit._data import inputs_of, map_leaves, names_of
+from keras_convinit._kinds import is_functional, is_sequential
 from keras_convinit.graph._models import calls_of_model
 from keras_convinit.graph._place import Place
 from keras_convinit.graph._recorder import Recorder
@@ -83,6 +84,7 @@ def trace_with(model: Any, data: Any, opens: Callable[..., Any]) -> Trace:
         keras.tree.map_structure(recorder.value, outputs),
         tuple(recorder.shapes),
         tuple(recorder.dtypes),
+        names_of(model),
     )
 
 
@@ -103,10 +105,11 @@ def _inputs(model: Any, data: Any) -> Any:
             "given: build it, or pass a few samples of what it takes. "
             f"Received: model={model!r} with built={model.built}, data=None"
         )
+    data = inputs_of(data)
     if not model.built:
-        model(keras.tree.map_structure(lambda x: x[:1], data))
+        model(map_leaves(lambda x: x[:1], data))
         return _inputs(model, data)
-    return keras.tree.map_structure(lambda x: _input_like(model, x), data)
+    return map_leaves(lambda x: _input_like(model, x), data)
 
 
 def _input_like(model: Any, x: Any) -> Any:

@@ -6,12 +6,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_convinit import _sample
+from keras_convinit import _data
 from keras_convinit.graph import Call, Graph, Site, Trace, read
 from keras_convinit.graph.program import takes_training
 from keras_convinit.graph.tracing import trace_with
 from keras_convinit.kernels import Kernel, kernels_of
-from keras_convinit.schemes._batch import as_the_model_takes, batch
 from keras_convinit.schemes._blocks import BlockBegins, BlockEnds, open_in_blocks
 from keras_convinit.schemes._inference import uses_batch_statistics
 from keras_convinit.schemes._other_variables import reset_values
@@ -21,6 +20,9 @@ from keras_convinit.schemes._scheme import AbstractScheme, Task
 from keras_convinit.schemes._visit import Continued, Visit
 from keras_convinit.schemes.report import InitializationReport, LeftAlone, Row
 
+# Of arrays, which may be a whole data set.
+MOST = 256
+
 
 class AbstractForward(AbstractScheme):
     """Runs the model once, layer by layer, and sets each kernel on the way.
@@ -29,7 +31,9 @@ class AbstractForward(AbstractScheme):
     not see; all else runs as in inference. Nothing is assigned before the end.
 
     Args:
-        samples: How many samples to look at.
+        samples: How many samples to look at; None for the batch size of a model that
+            has one, for the first batch of a data set, and for no more than `MOST` of
+            arrays.
     """
 
     samples: int | None = None
@@ -55,19 +59,18 @@ class AbstractForward(AbstractScheme):
     def apply(self, task: Task) -> InitializationReport:
         """Sets the kernels by data, and the other variables as asked."""
         model, name = task.model, type(self).__name__
-        data = batch(task.data, self.samples, name)
-        graph = read(model, data)
+        inputs = _inputs(task, self.samples, name)
+        graph = read(model, inputs)
         if not graph.sites:
             raise ValueError(
                 "`model` must have kernels, such as those of Dense or Conv layers. "
                 f"Received: the model {model.name!r}, which has none"
             )
         self.check(graph)
-        program = trace_with(model, data, open_in_blocks)
-        inputs = as_the_model_takes(model, program, data)
+        program = trace_with(model, inputs, open_in_blocks)
         run = Run(self, task, graph, program)
         run.set_others()
-        run.forward(_sample.tensors(inputs))
+        run.forward(_data.tensors(inputs))
         if not task.dry_run:
             run.pending.commit()
         self.conclude(run.troubles)
@@ -242,3 +245,26 @@ def _kernels(call: Call) -> tuple[Kernel, ...]:
     except ValueError:
         # The graph has it among what is unread.
         return ()
+
+
+def _inputs(task: Task, samples: int | None, scheme: str) -> Any:
+    """Inputs for one pass, a nest of arrays."""
+    data = task.data
+    if data is None:
+        raise ValueError(
+            f"`data` must be given for the scheme {scheme}: inputs, or a pair of "
+            "inputs and labels, as arrays or a data set. Received: data=None"
+        )
+    if samples is None:
+        samples = _data.batch_size_of(task.model)
+    if samples is None and not _data.is_set(data):
+        samples = MOST
+    batch = _data.first_batch(task.model, data, name="data", samples=samples)
+    if batch.size < 2:
+        raise ValueError(
+            f"`data` must have two samples at least for the scheme {scheme}, which "
+            "measures how they differ. "
+            f"Received: data of shape {_data.shapes(batch.x)}"
+        )
+    _data.check_finite("data", batch.x)
+    return batch.x

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_convinit._data import Batch
 from keras_convinit.graph import Trace
 
 CLASSES = ("sparse_categorical_crossentropy", "SparseCategoricalCrossentropy")
@@ -29,6 +30,7 @@ class Noise:
     def __init__(
         self, model: keras.Model, program: Trace, loss: Any, seed: int
     ) -> None:
+        self._structure = program.inputs
         self._inputs = _described(program, program.inputs)
         outputs = _described(program, program.outputs)
         for shape, dtype in self._inputs:
@@ -48,21 +50,23 @@ class Noise:
         (self._output, _), *_ = outputs
         self._generator = np.random.default_rng(seed)
 
-    def next(self, count: int) -> tuple[Any, Any]:
-        """So many samples: a list of inputs, and labels."""
+    def next(self, count: int) -> Batch:
+        """So many samples, with labels."""
         draw = self._generator
         dtype = keras.config.floatx()
-        x = [
+        leaves = [
             draw.standard_normal((count, *shape)).astype(dtype)
             for shape, _ in self._inputs
         ]
+        x = keras.tree.pack_sequence_as(self._structure, leaves)
         *places, classes = self._output
         if self._kind == "numbers":
-            return x, draw.standard_normal((count, *self._output)).astype(dtype)
+            numbers = draw.standard_normal((count, *self._output))
+            return Batch(x, numbers.astype(dtype))
         labels = draw.integers(0, classes, (count, *places))
         if self._kind == "one_hot":
-            return x, np.eye(classes, dtype=dtype)[labels]
-        return x, labels
+            return Batch(x, np.eye(classes, dtype=dtype)[labels])
+        return Batch(x, labels)
 
 
 def _described(program: Trace, values: Any) -> list[tuple[tuple[Any, ...], str]]:

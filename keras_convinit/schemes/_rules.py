@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_convinit import _data
 from keras_convinit.graph import Graph, Site, read
 from keras_convinit.initializers import WeightNormGain
 from keras_convinit.kernels import Kernel
@@ -74,7 +75,7 @@ class AbstractRules(AbstractScheme):
 
     def apply(self, task: Task) -> InitializationReport:
         """Sets each kernel by its rule, and the other variables as asked."""
-        graph = read(task.model, _inputs(task.data))
+        graph = read(task.model, _inputs(task))
         if not graph.sites:
             raise ValueError(
                 "`model` must have kernels, such as those of Dense or Conv layers. "
@@ -159,8 +160,11 @@ def _gains(kernel: Kernel, rule: Rule, drawn: list[Any]) -> Iterator[Any]:
         )
 
 
-def _inputs(data: Any) -> Any:
-    return data[0] if isinstance(data, tuple) else data
+def _inputs(task: Task) -> Any:
+    """Inputs for a model that cannot be read without; others may need their data."""
+    if task.data is None or _data.names_of(task.model) is not None:
+        return None
+    return _data.first_batch(task.model, task.data, name="data").x
 
 
 def reason_to_keep(site: Site) -> str | None:

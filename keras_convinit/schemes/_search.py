@@ -84,7 +84,7 @@ class AbstractScaling(AbstractScheme):
 
     def stream(self, task: Task) -> Stream | None:
         """The samples; None for a scheme that does without."""
-        return Stream(task.data, type(self).__name__)
+        return Stream(task.model, task.data, type(self).__name__)
 
     @abc.abstractmethod
     def search(
@@ -98,7 +98,7 @@ class AbstractScaling(AbstractScheme):
         loss = check_loss(model, task.loss)
         stream = self.stream(task)
         samples = None if stream is None else stream.peek()
-        inputs = None if samples is None else samples[0]
+        inputs = None if samples is None else samples.x
         # What is not for the scheme is refused before anything is changed.
         graph = read(model, inputs)
         if not graph.sites:
@@ -107,7 +107,7 @@ class AbstractScaling(AbstractScheme):
                 f"Received: the model {model.name!r}, which has none"
             )
         if samples is not None:
-            check_on_few(model, loss, *samples)
+            check_on_few(model, loss, samples.x, samples.y)
         before = [
             (variable, np.array(keras.ops.convert_to_numpy(variable)))
             for variable in model.variables

@@ -1,4 +1,4 @@
-"""Batches of inputs and labels without end, from data as people have them."""
+"""Batches of inputs and labels without end."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,9 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_convinit import _sample
-
-Pair = tuple[Any, Any]
+from keras_convinit import _data
+from keras_convinit._data import Batch, joined
 
 
 class Stream:
@@ -18,6 +17,7 @@ class Stream:
     samples in its own order.
 
     Args:
+        model: The model that takes them.
         data: A pair of inputs and labels as arrays, or a data set of batches of such.
         scheme: What the scheme is called.
 
@@ -25,16 +25,15 @@ class Stream:
         ValueError: It is nothing of the kind, or has not two samples at least.
     """
 
-    def __init__(self, data: Any, scheme: str) -> None:
+    def __init__(self, model: Any, data: Any, scheme: str) -> None:
+        self._model = model
         self._scheme = scheme
         self._generator = np.random.default_rng()
-        self._is_set = _sample.is_set(data)
-        if self._is_set:
-            self._parts = self._of_set(data)
-        else:
-            self._parts = self._of_arrays(data)
-        self._rest: Pair = next(self._parts)
-        if self._is_set and _sample.size_of(self._rest) < 2:
+        self._is_set = _data.is_set(data)
+        self._parts = self._of_set(data) if self._is_set else self._of_arrays(data)
+        self._rest = next(self._parts)
+        least = _data.batch_size_of(model) or 2
+        while self._is_set and self._rest.size < least:
             self._rest = joined([self._rest, next(self._parts)])
 
     def begin(self, seed: int) -> None:
@@ -43,50 +42,50 @@ class Stream:
         if not self._is_set:
             self._rest = self._shuffled(self._rest)
 
-    def peek(self) -> Pair:
+    def peek(self) -> Batch:
         """Samples that are next: all of arrays, the first batch of a data set."""
         return self._rest
 
-    def next(self, count: int) -> Pair:
-        """The next samples: inputs and labels, nests of numpy arrays.
+    def next(self, count: int) -> Batch:
+        """The next samples.
 
         Raises:
             ValueError: They are not finite, or the data are at their end for good.
         """
         parts = [self._rest]
-        held = _sample.size_of(self._rest)
+        held = self._rest.size
         while held < count:
             parts.append(next(self._parts))
-            held += _sample.size_of(parts[-1])
+            held += parts[-1].size
         everything = joined(parts)
-        self._rest = _cut(everything, slice(count, None))
-        batch = _cut(everything, slice(count))
-        _sample.check_finite("data", batch)
+        self._rest = everything.rows(slice(count, None))
+        batch = everything.rows(slice(count))
+        _data.check_finite("data", (batch.x, batch.y, batch.weights))
         return batch
 
-    def _shuffled(self, pair: Pair) -> Pair:
-        return _cut(pair, self._generator.permutation(_sample.size_of(pair)))
+    def _shuffled(self, batch: Batch) -> Batch:
+        return batch.rows(self._generator.permutation(batch.size))
 
-    def _of_arrays(self, data: Any) -> Iterator[Pair]:
-        x, y = self._pair(data)
-        count = _sample.size_of(x)
-        if count < 2:
+    def _of_arrays(self, data: Any) -> Iterator[Batch]:
+        batch = self._with_labels(
+            _data.first_batch(self._model, data, name="data", at_once=False)
+        )
+        if batch.size < 2:
             raise ValueError(
                 f"`data` must have two samples at least for the scheme {self._scheme}. "
-                f"Received: data of shape {_sample.shapes((x, y))}"
+                f"Received: data of shape {_data.shapes((batch.x, batch.y))}"
             )
-        yield x, y
+        yield batch
         while True:
-            yield self._shuffled((x, y))
+            yield self._shuffled(batch)
 
-    def _of_set(self, data: Any) -> Iterator[Pair]:
+    def _of_set(self, data: Any) -> Iterator[Batch]:
         seen = 0
         while True:
             before = seen
-            for batch in _sample.batches_of_set(data):
-                pair = self._pair(batch)
-                seen += _sample.size_of(pair)
-                yield pair
+            for batch in _data.batches(self._model, data, "data"):
+                seen += batch.size
+                yield self._with_labels(batch)
             if isinstance(data, keras.utils.PyDataset):
                 data.on_epoch_end()
             if seen == before:
@@ -101,24 +100,11 @@ class Stream:
                     f"{self._scheme}. Received: data={data!r}, with {seen}"
                 )
 
-    def _pair(self, batch: Any) -> Pair:
-        if not isinstance(batch, tuple | list) or not 2 <= len(batch) <= 3:
+    def _with_labels(self, batch: Batch) -> Batch:
+        if batch.y is None:
             raise ValueError(
                 f"`data` must be inputs and labels for the scheme {self._scheme}: a "
                 "pair of arrays, or a data set of batches that are such pairs. "
-                f"Received: {type(batch).__name__}"
+                f"Received: data of shape {_data.shapes(batch.x)}, without labels"
             )
-        x, y = (_sample.arrays("data", part) for part in batch[:2])
-        _sample.check_same_size(x, y)
-        return x, y
-
-
-def joined(parts: list[Pair]) -> Pair:
-    """Batches as one."""
-    if len(parts) == 1:
-        return parts[0]
-    return keras.tree.map_structure(lambda *leaves: np.concatenate(leaves), *parts)
-
-
-def _cut(pair: Pair, chosen: Any) -> Pair:
-    return keras.tree.map_structure(lambda leaf: leaf[chosen], pair)
+        return batch

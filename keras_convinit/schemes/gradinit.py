@@ -5,9 +5,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_convinit import _sample
+from keras_convinit import _data
 from keras_convinit._checks import positive, positive_integer
-from keras_convinit.schemes._batch import as_the_model_takes
 from keras_convinit.schemes._gradinit_programs import Programs
 from keras_convinit.schemes._named import named, resolved
 from keras_convinit.schemes._scales import Scales
@@ -18,7 +17,7 @@ from keras_convinit.schemes._search import (
     Found,
     Problem,
 )
-from keras_convinit.schemes._stream import Stream, joined
+from keras_convinit.schemes._stream import Stream
 from keras_convinit.schemes._twofold_adam import TwofoldAdam
 from keras_convinit.schemes.gradinit_presets import gradinit_preset
 
@@ -47,7 +46,8 @@ class GradInit(AbstractScaling):
     Args:
         iterations: How many, of both kinds together. None for the preset's, or 390.
         learning_rate: Of the scales. None for the preset's, or 0.01.
-        batch_size: Samples of S. None for the preset's, or 128.
+        batch_size: Samples of S. None for the preset's, or 128; of no account where
+            the model has a batch size.
         preset: Name of the settings of a network, one of `GRADINIT_PRESETS`.
         optimizer: What the model will be trained with: `"sgd"` or `"adam"`.
         step_size: Length of the step that is tried, eta.
@@ -142,9 +142,9 @@ class _Search(AbstractSearch):
     ) -> None:
         super().__init__(scales, settings.iterations)
         self._settings = settings
-        self._problem = problem
         self._stream = stream
-        self._half = settings.batch_size // 2
+        size = _data.batch_size_of(problem.model) or 2 * (settings.batch_size // 2)
+        self._sizes = size // 2, size - size // 2
         self._programs = Programs(
             scales,
             problem,
@@ -158,17 +158,19 @@ class _Search(AbstractSearch):
 
     def step(self) -> Found:
         """Descends on the norm of the gradient, or on the loss after a step."""
-        first, second = (self._stream.next(self._half) for _ in range(2))
-        batch = self._tensors(joined([first, second]))
-        loss, norm, gradient = self._programs.gradient(self.at, *batch)
+        first, second = map(self._stream.next, self._sizes)
+        x, y, _ = _data.joined([first, second]).tensors()
+        loss, norm, gradient = self._programs.gradient(self.at, x, y)
         constrained = norm > self._settings.max_gradient_norm
         if constrained:
             after = norm
-            slopes = self._programs.of_norm(self.at, gradient, norm, *batch)
+            slopes = self._programs.of_norm(self.at, gradient, norm, x, y)
         else:
-            kept = first if self._settings.overlap else self._stream.next(self._half)
-            batch = self._tensors(joined([kept, self._stream.next(self._half)]))
-            after, slopes = self._programs.after_step(self.at, gradient, norm, *batch)
+            if not self._settings.overlap:
+                first = self._stream.next(self._sizes[0])
+            second = self._stream.next(self._sizes[1])
+            x, y, _ = _data.joined([first, second]).tensors()
+            after, slopes = self._programs.after_step(self.at, gradient, norm, x, y)
         numbers = {
             "loss": loss,
             "gradient_norm": norm,
@@ -182,9 +184,3 @@ class _Search(AbstractSearch):
                 self.at, slopes, "norm" if constrained else "loss"
             )
         return Found((float(constrained), after), numbers)
-
-    def _tensors(self, pair: tuple[Any, Any]) -> tuple[Any, Any]:
-        x, y = pair
-        problem = self._problem
-        x = as_the_model_takes(problem.model, problem.program, x)
-        return _sample.tensors(x), _sample.tensors(y)

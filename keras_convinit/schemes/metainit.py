@@ -5,11 +5,10 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from keras_convinit import _sample, backend
+from keras_convinit import _data, backend
 from keras_convinit._checks import positive, positive_integer
 from keras_convinit._loss import all_variables, stateless_loss
 from keras_convinit.graph import Graph
-from keras_convinit.schemes._batch import as_the_model_takes
 from keras_convinit.schemes._inference import forward_of
 from keras_convinit.schemes._named import named, resolved
 from keras_convinit.schemes._noise import Noise
@@ -50,7 +49,7 @@ class MetaInit(AbstractScaling):
         steps: How many.
         learning_rate: How far a norm moves in the first step.
         momentum: Share of the previous move that is made again.
-        batch_size: Samples of a step.
+        batch_size: Samples of a step; of no account where the model has a batch size.
         epsilon: Keeps the quotient finite where the gradient is zero.
         floor: The least norm of a kernel, as a share of the one it starts with. The
             original has none, and a norm that falls below zero turns its kernel round.
@@ -129,8 +128,8 @@ class _Search(AbstractSearch):
     ) -> None:
         super().__init__(scales, settings.steps)
         self._settings = settings
-        self._problem = problem
         self._source = source
+        self._size = _data.batch_size_of(problem.model) or settings.batch_size
         norms = scales.norms()
         # What is zero has no norm to be moved.
         self._norms = np.where(norms > 0, norms, np.inf)
@@ -144,10 +143,9 @@ class _Search(AbstractSearch):
 
     def step(self) -> Found:
         """Moves each norm against the sign of the derivative of the quotient."""
-        x, y = self._source.next(self._settings.batch_size)
-        x = as_the_model_takes(self._problem.model, self._problem.program, x)
+        x, y, _ = self._source.next(self._size).tensors()
         at = ops.convert_to_tensor(self.at.astype("float32"))
-        outcome = self._program(at, _sample.tensors(x), _sample.tensors(y))
+        outcome = self._program(at, x, y)
         loss, quotient, slopes = map(ops.convert_to_numpy, outcome)
         numbers = {"loss": float(loss), "quotient": float(quotient)}
         if not np.isfinite(slopes).all():

@@ -1,0 +1,480 @@
+"""Data as people have them, as batches of arrays in the order that a model takes."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_convinit._kinds import is_functional, is_sequential
+
+# How tables, sparse matrices, arrays and tensors of any framework say what they are.
+ARRAY_METHODS = ("__array__", "to_numpy", "toarray", "detach")
+
+
+@dataclasses.dataclass(frozen=True)
+class Batch:
+    """Samples for a model; nests of numpy arrays, all of one length.
+
+    Args:
+        x: Inputs, in the structure of the model's own and in its order.
+        y: Labels; None where there are none.
+        weights: Sample weights, as `fit` takes them; None where there are none.
+    """
+
+    x: Any
+    y: Any = None
+    weights: Any = None
+
+    @property
+    def size(self) -> int:
+        """The number of samples."""
+        return size_of(self.x)
+
+    def rows(self, chosen: Any) -> "Batch":
+        """Some of the samples.
+
+        Args:
+            chosen: A slice, or an array of indices.
+        """
+        return Batch(*(map_leaves(lambda leaf: leaf[chosen], p) for p in self._parts))
+
+    def split(self, size: int) -> Iterator["Batch"]:
+        """The samples, so many at a time."""
+        for start in range(0, self.size, size):
+            yield self.rows(slice(start, start + size))
+
+    def tensors(self) -> tuple[Any, Any, Any]:
+        """Inputs, labels and weights, as tensors of the backend."""
+        x, y, weights = map(tensors, self._parts)
+        return x, y, weights
+
+    @property
+    def _parts(self) -> tuple[Any, Any, Any]:
+        return self.x, self.y, self.weights
+
+
+def joined(batches: list[Batch]) -> Batch:
+    """Batches as one.
+
+    Raises:
+        ValueError: Some have labels or weights, and others do not.
+    """
+    if len(batches) == 1:
+        return batches[0]
+    parts: list[Any] = []
+    for field in ("x", "y", "weights"):
+        nests = [getattr(batch, field) for batch in batches]
+        if all(nest is None for nest in nests):
+            parts.append(None)
+            continue
+        if any(nest is None for nest in nests):
+            raise ValueError(
+                "`data` must have labels or sample weights in every batch, or in none. "
+                f"Received: data with {field} in some of its batches"
+            )
+        parts.append(
+            keras.tree.map_structure(
+                lambda *leaves: None if leaves[0] is None else np.concatenate(leaves),
+                *nests,
+            )
+        )
+    return Batch(*parts)
+
+
+def first_batch(
+    model: Any,
+    data: Any,
+    y: Any = None,
+    *,
+    name: str = "x",
+    samples: int | None = None,
+    at_once: bool = True,
+) -> Batch:
+    """A batch: arrays as they are, or the first of a data set.
+
+    Args:
+        model: The model that takes it.
+        data: Inputs; a tuple of inputs, labels and sample weights, of which the last
+            two may be missing; or a data set of batches of such. What counts as a
+            batch is as in `fit`.
+        y: Labels, where `data` has none.
+        name: What the argument `data` is called.
+        samples: How many at most, of several batches if need be; None for all samples
+            of arrays, and all of the first batch.
+        at_once: Whether the model is to take them at once.
+
+    Returns:
+        The batch.
+
+    Raises:
+        ValueError: There are no samples, not the same number in each array, or not
+            such as the model takes.
+    """
+    found: list[Batch] = []
+    for batch in batches(model, data, name):
+        found.append(batch)
+        if samples is None or sum(each.size for each in found) >= samples:
+            break
+    if not found:
+        raise ValueError(
+            f"`{name}` must have at least one batch. Received: {name}={data!r}"
+        )
+    batch = joined(found).rows(slice(samples))
+    if at_once:
+        _check_batch_size(name, model, batch)
+    if y is None:
+        return batch
+    if batch.y is not None:
+        raise ValueError(
+            f"`y` must be None where `{name}` has labels. "
+            f"Received: y of shape {shapes(arrays('y', y))}, and {name} with labels "
+            f"of shape {shapes(batch.y)}"
+        )
+    y = arrays("y", y)
+    _check_same_size(name, batch.x, "`y`", y)
+    return dataclasses.replace(batch, y=y)
+
+
+def batches(model: Any, data: Any, name: str = "x") -> Iterator[Batch]:
+    """The batches of a data set, once; arrays are one batch.
+
+    Args:
+        model: The model that takes them.
+        data: As of `first_batch`.
+        name: What the argument is called.
+
+    Raises:
+        ValueError: As of `first_batch`.
+    """
+    structure = names_of(model)
+    if not is_set(data):
+        yield _batch(name, model, structure, data, isinstance(data, tuple))
+        return
+    for each in _elements(data):
+        yield _batch(name, model, structure, each, isinstance(each, tuple | list))
+
+
+def inputs_of(data: Any) -> Any:
+    """Inputs for a model that does not say what it takes.
+
+    Args:
+        data: Inputs as they are, also in a tuple, or a data set.
+
+    Returns:
+        A nest of arrays, and of symbols where those were given.
+    """
+    if is_set(data):
+        return first_batch(None, data, name="data").x
+    if any(isinstance(x, keras.KerasTensor) for x in keras.tree.flatten(data)):
+        return data
+    return arrays("data", data)
+
+
+def arrays(name: str, data: Any) -> Any:
+    """A nest of numpy arrays, floating ones in Keras' precision.
+
+    Args:
+        name: What the argument is called.
+        data: An array, a tensor of any framework, a table, a sparse matrix, a list of
+            numbers, or a nest of them, in which a label may be None.
+
+    Returns:
+        The nest.
+
+    Raises:
+        ValueError: It is nothing of the kind, there are no samples, or not the same
+            number everywhere.
+    """
+    nest = _nest(name, data)
+    leaves = [leaf for leaf in keras.tree.flatten(nest) if leaf is not None]
+    counts = {len(leaf) if leaf.ndim else None for leaf in leaves}
+    if len(counts) != 1 or not counts - {None, 0}:
+        raise ValueError(
+            f"`{name}` must have at least one sample, and the same number in each of "
+            f"its arrays. Received: {name} of shape {shapes(nest)}"
+        )
+    return nest
+
+
+def is_set(data: Any) -> bool:
+    """Whether it is a data set of batches, and not arrays as they are."""
+    if isinstance(data, keras.utils.PyDataset):
+        return True
+    if isinstance(data, Mapping | list | tuple | str | bytes):
+        return False
+    if keras.ops.is_tensor(data) or any(hasattr(data, name) for name in ARRAY_METHODS):
+        return False
+    return hasattr(data, "__iter__")
+
+
+def names_of(model: Any) -> Any:
+    """The names of a model's inputs, in their structure.
+
+    None for a model that takes what its own `call` makes of it, or is not built.
+    """
+    taken = _taken_by(model)
+    return None if taken is None else keras.tree.map_structure(lambda x: x.name, taken)
+
+
+def batch_size_of(model: Any) -> int | None:
+    """The batch size that a model is made for; None if it takes any."""
+    sizes = [x.shape[0] for x in keras.tree.flatten(_taken_by(model)) if x is not None]
+    return next((size for size in sizes if size is not None), None)
+
+
+def in_order(name: str, given: Any, names: Any) -> Any:
+    """Inputs in the structure and order of a model's own, by name where they have one.
+
+    It does as a Functional model of Keras, but leaves out what is under other names.
+
+    Args:
+        name: What the argument is called.
+        given: A nest of anything.
+        names: The names of the model's inputs, in their structure.
+
+    Returns:
+        What was given, in the structure of the names.
+
+    Raises:
+        ValueError: There are more or fewer than the model has, or under other names.
+    """
+    flat = keras.tree.flatten(names)
+    leaves = _by_name(given, names)
+    if leaves is None or len(leaves) != len(flat):
+        received = name
+        if isinstance(given, Mapping):
+            received = f"{name} by the names {', '.join(map(str, given))}"
+        raise ValueError(
+            f"`{name}` must be {len(flat)} tensors, as the model takes: {names}. "
+            f"Received: {received}, which are {len(keras.tree.flatten(given))}"
+        )
+    return keras.tree.pack_sequence_as(names, leaves)
+
+
+def check_finite(name: str, nest: Any) -> None:
+    """Refuses real numbers that are NaN or infinite."""
+    for leaf in keras.tree.flatten(nest):
+        if leaf is None or not np.issubdtype(leaf.dtype, np.floating):
+            continue
+        bad = np.count_nonzero(~np.isfinite(leaf))
+        if bad:
+            raise ValueError(
+                f"`{name}` must be finite. "
+                f"Received: {name} with {bad} values that are NaN or infinite"
+            )
+
+
+def size_of(nest: Any) -> int:
+    """The number of samples."""
+    return next(len(leaf) for leaf in keras.tree.flatten(nest) if leaf is not None)
+
+
+def first(nest: Any, count: int) -> Any:
+    """The first samples of a nest of arrays."""
+    return map_leaves(lambda leaf: leaf[:count], nest)
+
+
+def tensors(nest: Any) -> Any:
+    """The nest, as tensors of the backend."""
+    return map_leaves(keras.ops.convert_to_tensor, nest)
+
+
+def shapes(nest: Any) -> Any:
+    """The shapes of a nest of arrays, to be printed."""
+    return map_leaves(lambda leaf: str(tuple(leaf.shape)), nest)
+
+
+def map_leaves(function: Any, nest: Any) -> Any:
+    """A function of each leaf of a nest, but not of None."""
+    return keras.tree.map_structure(
+        lambda leaf: None if leaf is None else function(leaf), nest
+    )
+
+
+def _taken_by(model: Any) -> Any:
+    """The symbols of a model's inputs, in their structure; None if it has none."""
+    if is_functional(model):
+        return model.input
+    if is_sequential(model) and model.built:
+        # A model that was built without a shape has none.
+        return next(iter(getattr(model, "inputs", None) or ()), None)
+    return None
+
+
+def _elements(data: Any) -> Iterator[Any]:
+    if isinstance(data, keras.utils.PyDataset):
+        for index in range(data.num_batches or 1):
+            yield data[index]
+    else:
+        yield from data
+
+
+def _batch(name: str, model: Any, names: Any, given: Any, is_tuple: bool) -> Batch:
+    parts = _parts(name, names, given) if is_tuple else [_nest(name, given)]
+    x, *rest = (None if part is None else arrays(name, part) for part in parts)
+    if names is not None:
+        x = _taken(name, x, names, model)
+    for kind, part in zip(("its labels", "its sample weights"), rest, strict=False):
+        if part is not None:
+            _check_same_size(name, x, kind, part)
+    return Batch(x, *rest)
+
+
+def _parts(name: str, names: Any, given: Any) -> list[Any]:
+    """Inputs, labels and weights, where they are that, and inputs alone otherwise."""
+    parts = [_nest(name, part) for part in given]
+    wanted = 1 if names is None else len(keras.tree.flatten(names))
+    if wanted > 1:
+        counts = [len(keras.tree.flatten(part)) for part in parts]
+        if sum(counts) == wanted and counts[0] != wanted:
+            return [type(given)(parts) if type(given) in (list, tuple) else parts]
+    if not 1 <= len(parts) <= 3:
+        raise ValueError(
+            f"`{name}` must be inputs, or inputs with labels, or with labels and "
+            f"sample weights. Received: {len(parts)} parts"
+        )
+    return parts
+
+
+def _by_name(given: Any, names: Any) -> list[Any] | None:
+    """The leaves in the order of the names; None where they cannot be told."""
+    if isinstance(names, dict) and isinstance(given, Mapping):
+        # Sorted, unless the dictionary is of a kind that keeps its order.
+        keys = keras.tree.flatten(type(names)((key, key) for key in names))
+        if all(key in given for key in keys):
+            return _chained([_by_name(given[key], names[key]) for key in keys])
+    elif _are_alike(given, names):
+        found = _chained([_by_name(*pair) for pair in zip(given, names, strict=True)])
+        if found is not None:
+            return found
+    if isinstance(given, Mapping):
+        flat = keras.tree.flatten(names)
+        return [given[key] for key in flat] if set(flat) <= set(given) else None
+    if isinstance(names, dict) and list(names) != sorted(names):
+        # In a list they could have either order; Keras refuses it as well.
+        return None
+    return keras.tree.flatten(given)
+
+
+def _are_alike(given: Any, names: Any) -> bool:
+    both = isinstance(given, list | tuple) and isinstance(names, list | tuple)
+    return both and len(given) == len(names)
+
+
+def _chained(parts: list[list[Any] | None]) -> list[Any] | None:
+    chained: list[Any] = []
+    for part in parts:
+        if part is None:
+            return None
+        chained += part
+    return chained
+
+
+def _check_same_size(name: str, x: Any, what: str, other: Any) -> None:
+    if size_of(x) != size_of(other):
+        raise ValueError(
+            f"`{name}` and {what} must have the same number of samples. "
+            f"Received: {name} of shape {shapes(x)}, {what.strip('`')} of shape "
+            f"{shapes(other)}"
+        )
+
+
+def _taken(name: str, x: Any, names: Any, model: Any) -> Any:
+    """Inputs as the model takes them, of such shapes."""
+    wanted = [tuple(symbol.shape) for symbol in keras.tree.flatten(_taken_by(model))]
+    by_name = isinstance(x, Mapping)
+    if by_name or len(wanted) == len(keras.tree.flatten(x)):
+        x = in_order(name, x, names)
+        if all(map(_fits, wanted, keras.tree.flatten(x))):
+            return x
+    raise ValueError(
+        f"`{name}` must be inputs of the shapes {wanted}, as the model takes. "
+        f"Received: {name} of shape {shapes(x)}"
+    )
+
+
+def _fits(shape: tuple[int | None, ...], leaf: np.ndarray | None) -> bool:
+    if leaf is None:
+        return True
+    # An axis of length 1 at the end may be missing or too many.
+    options = [shape, (*shape, 1)]
+    if shape and shape[-1] == 1:
+        options.append(shape[:-1])
+    return any(
+        len(option) == leaf.ndim
+        and all(a in (None, b) for a, b in zip(option[1:], leaf.shape[1:], strict=True))
+        for option in options
+    )
+
+
+def _check_batch_size(name: str, model: Any, batch: Batch) -> None:
+    size = batch_size_of(model)
+    if size is not None and batch.size != size:
+        raise ValueError(
+            f"`{name}` must have {size} samples, the batch size of the model. "
+            f"Received: {name} of shape {shapes(batch.x)}"
+        )
+
+
+def _nest(name: str, data: Any) -> Any:
+    if data is None:
+        return None
+    if isinstance(data, Mapping):
+        return {key: _nest(name, part) for key, part in data.items()}
+    if isinstance(data, list | tuple) and not _is_list_of_numbers(data):
+        parts = [_nest(name, part) for part in data]
+        return parts if isinstance(data, list) else tuple(parts)
+    try:
+        array = _array(data)
+    # Whatever is in it: frameworks and tables have errors of their own.
+    except Exception as error:
+        raise _no_numbers(name, f"{name} of {type(data).__name__}: {error}") from error
+    if array.dtype.kind == "O" and not all(isinstance(e, str) for e in array.flat):
+        try:
+            array = array.astype(keras.config.floatx())
+        except (TypeError, ValueError) as error:
+            raise _no_numbers(name, f"{name} with objects: {error}") from error
+    if array.dtype.kind in "OSU":
+        if keras.backend.backend() != "tensorflow":
+            raise _no_numbers(
+                name, f"{name} with strings, which only TensorFlow has tensors of"
+            )
+        return array
+    if array.dtype.kind in "biu":
+        return array
+    # Some of lower precision are of no kind of numpy's own.
+    if array.dtype.name.startswith(("float", "bfloat")):
+        return array.astype(keras.config.floatx(), copy=False)
+    raise _no_numbers(name, f"{name} with {array.dtype}")
+
+
+def _no_numbers(name: str, received: str) -> ValueError:
+    return ValueError(
+        f"`{name}` must be numbers: arrays, tensors, tables, lists, nests of them, or "
+        f"a data set of batches of them. Received: {received}"
+    )
+
+
+def _is_list_of_numbers(data: Any) -> bool:
+    return all(np.isscalar(leaf) for leaf in keras.tree.flatten(data))
+
+
+def _array(data: Any) -> np.ndarray:
+    if isinstance(data, np.ndarray):
+        return data
+    if keras.ops.is_tensor(data):
+        return np.asarray(keras.ops.convert_to_numpy(data))
+    if hasattr(data, "toarray"):
+        return np.asarray(data.toarray())
+    if hasattr(data, "to_numpy"):
+        table = np.asarray(data.to_numpy())
+        # A column is what it would be in a table, as in `fit`.
+        return table[:, None] if table.ndim == 1 else table
+    if hasattr(data, "detach"):
+        # A tensor of PyTorch that may record, on a device, in any precision.
+        data = data.detach().cpu()
+        if data.is_floating_point():
+            data = data.double()
+    return np.asarray(data)

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_convinit import backend
+from keras_convinit._masks import hand_on, mask_of, masked
 from keras_convinit.diagnostics import _statistics, _weights
 from keras_convinit.diagnostics._axes import axis_of_input, axis_of_output
 from keras_convinit.diagnostics._kinds import has_activation
@@ -114,10 +115,13 @@ class Walk:
                 self._programs[id(model)] = None
         return self._programs[id(model)]
 
-    def _stack(self, path: str, stack: Any, inputs: Any, **_: Any) -> Any:
+    def _stack(
+        self, path: str, stack: Any, inputs: Any, mask: Any = None, **_: Any
+    ) -> Any:
         template = stack._branch
         total = ScaledSum(stack.branch_factor, stack.compute_dtype)
-        x = ops.cast(inputs, stack.compute_dtype)
+        mask = mask_of(inputs) if mask is None else mask
+        x = masked(ops.cast(inputs, stack.compute_dtype), mask)
         self._note(x, *self._known[id(inputs)])
         for number in range(stack.num_blocks):
             self._block = stack, number
@@ -159,7 +163,8 @@ class Walk:
         self.steps.append(step)
         self._measure(index, step, args, ops.stop_gradient(x), axis)
         if self._handles:
-            x = backend.watched(x, self._handles[index], backend.norm)
+            handle = self._handles[index]
+            x = hand_on(x, lambda x: backend.watched(x, handle, backend.norm))
         flat[real] = x
         for each in flat:
             self._note(each, index, axis)

@@ -117,9 +117,10 @@ def signal_report(
     The model runs as in training, with batch statistics and dropout, and is left as it
     is: weights, moving averages, random state and optimizer. Models inside it,
     `ScaledResidual` and stacks are opened up, block by block. Numbers are computed in
-    float32 whatever the model computes in. The first report of a model runs
-    operation by operation; for the second one a program is compiled, which is kept as
-    long as the model lives.
+    float32 whatever the model computes in. Masks go where they go in the model; norms
+    count all positions of its outputs, padded ones as well. The first report of a model
+    runs operation by operation; for the second one a program is compiled, which is kept
+    as long as the model lives.
 
     Without labels the error signal is random, of norm 1 for each sample at the
     outputs; with them it is the derivative of the loss.

@@ -9,7 +9,7 @@ from keras_convinit._data import in_order, names_of
 from keras_convinit._kinds import is_functional, is_sequential
 from keras_convinit.graph._place import Place
 from keras_convinit.graph._subclassed import graph_of_calls
-from keras_convinit.graph.composites import Cast
+from keras_convinit.graph.composites import Cast, with_mask
 
 
 def calls_of_model(
@@ -42,8 +42,9 @@ def calls_of_model(
 
 
 def _sequential(
-    recorder: Any, inside: Place, model: Any, /, inputs: Any, **_: Any
+    recorder: Any, inside: Place, model: Any, /, inputs: Any, mask: Any = None, **_: Any
 ) -> Any:
+    inputs = _with_mask(recorder, inside, inputs, mask)
     names = names_of(model)
     if names is not None:
         inputs = in_order("inputs", inputs, names)
@@ -54,10 +55,15 @@ def _sequential(
 
 
 def _functional(
-    recorder: Any, inside: Place, model: Any, /, inputs: Any, **_: Any
+    recorder: Any, inside: Place, model: Any, /, inputs: Any, mask: Any = None, **_: Any
 ) -> Any:
     graph = keras.Model(model.inputs, model.outputs, name=model.name)
-    given = keras.tree.flatten(in_order("inputs", inputs, names_of(model)))
+    names = names_of(model)
+    given = keras.tree.flatten(in_order("inputs", inputs, names))
+    if mask is not None:
+        masks = keras.tree.flatten(in_order("mask", mask, names))
+        pairs = zip(given, masks, strict=True)
+        given = [_with_mask(recorder, inside, *pair) for pair in pairs]
     symbols = [
         _cast(recorder, inside, symbol, wanted)
         for symbol, wanted in zip(given, model.inputs, strict=True)
@@ -82,6 +88,10 @@ def _inlined(recorder: Any, inside: Place, graph: Any, symbols: list[Any]) -> An
         clone_function=lambda layer: layer,
         call_function=functools.partial(recorder.apply, inside),
     ).outputs
+
+
+def _with_mask(recorder: Any, inside: Place, symbol: Any, mask: Any) -> Any:
+    return with_mask(functools.partial(recorder.apply, inside), symbol, mask)
 
 
 def _cast(recorder: Any, inside: Place, symbol: Any, wanted: Any) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_convinit._masks import HandsMaskOn, masked
 from keras_convinit.graph.program import as_input
 from keras_convinit.layers import ScaledResidual, ScaledResidualStack
 
@@ -58,9 +59,12 @@ def _(layer: ScaledResidual, apply: Apply, inputs: Any, **_: Any) -> Any:
 
 
 @open_up.register
-def _(layer: ScaledResidualStack, apply: Apply, inputs: Any, **_: Any) -> Any:
+def _(
+    layer: ScaledResidualStack, apply: Apply, inputs: Any, mask: Any = None, **_: Any
+) -> Any:
     # Layers of their own, with copies of the weights: values are right, but what is
     # done to these weights is not done to the stack.
+    inputs = with_mask(apply, inputs, mask)
     for block in layer.unrolled():
         inputs = apply(block, inputs)
     return inputs
@@ -71,8 +75,15 @@ def _cast(layer: Any, apply: Apply, inputs: Any) -> Any:
     return inputs if inputs.dtype == dtype else apply(Cast(inputs.shape, dtype), inputs)
 
 
-class ScaledSum(keras.Operation):
+def with_mask(apply: Apply, x: Any, mask: Any) -> Any:
+    """A tensor with the mask that a call was given for it; None for none."""
+    return x if mask is None else apply(Masked(x.shape, x.dtype), x, mask)
+
+
+class ScaledSum(HandsMaskOn):
     """shortcut + factor * branch: how a scaled residual block ends.
+
+    It has the mask of the shortcut.
 
     Args:
         factor: What the branch is multiplied by.
@@ -102,7 +113,7 @@ class ScaledSum(keras.Operation):
         return keras.KerasTensor(shortcut.shape, dtype=self.dtype)
 
 
-class Cast(keras.Operation):
+class Cast(HandsMaskOn):
     """Converts a tensor to what a model or layer takes.
 
     Args:
@@ -123,3 +134,15 @@ class Cast(keras.Operation):
         """The shape that is taken, with what is known of the tensor."""
         shape = self.shape if len(x.shape) != len(self.shape) else x.shape
         return keras.KerasTensor(shape, dtype=self.dtype)
+
+
+class Masked(Cast):
+    """Gives a tensor a mask, as a call does that is given one for it."""
+
+    def call(self, x: Any, mask: Any) -> Any:
+        """The tensor, with the mask."""
+        return masked(x, mask)
+
+    def compute_output_spec(self, x: Any, mask: Any) -> Any:
+        """The shape of the tensor."""
+        return super().compute_output_spec(x)

@@ -4,12 +4,13 @@ from typing import Any
 
 import keras
 
+from keras_convinit._masks import HandsMaskOn
 from keras_convinit.graph import ScaledSum, open_up
-from keras_convinit.graph.composites import Cast
+from keras_convinit.graph.composites import Cast, with_mask
 from keras_convinit.layers import ScaledResidualStack
 
 
-class BlockBegins(keras.Operation):
+class BlockBegins(HandsMaskOn):
     """Stands where a block of a stack begins; lets the signal pass.
 
     Args:
@@ -50,6 +51,7 @@ def open_in_blocks(layer: Any, apply: Any, /, *args: Any, **kwargs: Any) -> Any:
     if not isinstance(layer, ScaledResidualStack):
         return open_up(layer, apply, *args, **kwargs)
     x = args[0] if args else kwargs["inputs"]
+    x = with_mask(apply, x, kwargs.get("mask"))
     if x.dtype != layer.compute_dtype:
         x = apply(Cast(x.shape, layer.compute_dtype), x)
     for index in range(layer.num_blocks):

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_convinit import _data
+from keras_convinit._masks import repeatable
 from keras_convinit.graph import Call, Graph, Site, Trace, read
 from keras_convinit.graph.program import takes_training
 from keras_convinit.graph.tracing import trace_with
@@ -17,7 +18,7 @@ from keras_convinit.schemes._other_variables import reset_values
 from keras_convinit.schemes._pending import Pending
 from keras_convinit.schemes._rules import notes_of, reason_to_keep, row_of_other
 from keras_convinit.schemes._scheme import AbstractScheme, Task
-from keras_convinit.schemes._visit import Continued, Visit
+from keras_convinit.schemes._visit import Visit
 from keras_convinit.schemes.report import InitializationReport, LeftAlone, Row
 
 # Of arrays, which may be a whole data set.
@@ -103,7 +104,6 @@ class Run:
         self._scheme = scheme
         self._task = task
         self._program = program
-        self._continued = Continued()
         self._kernels = [_kernels(call) for call in program.calls]
         # From a variable of a template to that of the stack.
         self._owners = {
@@ -192,7 +192,7 @@ class Run:
         visit = Visit(
             step.path + suffix,
             layer,
-            lambda: layer(*args, **kwargs),
+            repeatable(layer, args, kwargs),
             sites,
             self.pending,
             self._task.seeds,
@@ -200,7 +200,6 @@ class Run:
             suffix,
             self.rows,
             self.troubles,
-            self._continued,
         )
         return self._scheme.visit(visit)
 

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_convinit._masks import hand_on
 from keras_convinit.graph import Site
 from keras_convinit.kernels import Kernel
 from keras_convinit.layers._effective_kernel import effective_kernel, norms
@@ -21,18 +22,6 @@ from keras_convinit.schemes._linear_layer import (
 from keras_convinit.schemes._pending import Pending
 from keras_convinit.schemes._scheme import Seeds
 from keras_convinit.schemes.report import Row
-
-
-class Continued(keras.layers.Layer):
-    """Goes on with the outputs of a layer. As a layer, so that masks go on as well."""
-
-    def __init__(self) -> None:
-        super().__init__(autocast=False)
-        self.supports_masking = True
-
-    def call(self, inputs: Any, function: Callable[[Any], Any]) -> Any:
-        """Applies the function."""
-        return function(inputs)
 
 
 @dataclasses.dataclass
@@ -50,7 +39,6 @@ class Visit:
         suffix: Of the paths of its variables: the number of the block of a stack.
         rows: What was set.
         troubles: What could not be done, by path.
-        continued: Hands tensors on.
     """
 
     path: str
@@ -63,7 +51,6 @@ class Visit:
     suffix: str
     rows: list[Row]
     troubles: list[tuple[str, str]]
-    continued: Continued
 
     @property
     def linear(self) -> bool:
@@ -103,7 +90,7 @@ class Visit:
 
     def hand_on(self, outputs: Any, function: Callable[[Any], Any]) -> Any:
         """Applies a function to the outputs, with the mask that they have."""
-        return self.continued(outputs, function=function)
+        return hand_on(outputs, function)
 
     def report(self, kernel: Kernel, site: Site, rule: str, **numbers: Any) -> None:
         """Notes a kernel, and its gain where it has one."""

@@ -139,10 +139,10 @@ class Cast(HandsMaskOn):
 class Masked(Cast):
     """Gives a tensor a mask, as a call does that is given one for it."""
 
-    def call(self, x: Any, mask: Any) -> Any:
+    def call(self, x: Any, mask: Any = None) -> Any:
         """The tensor, with the mask."""
         return masked(x, mask)
 
-    def compute_output_spec(self, x: Any, mask: Any) -> Any:
+    def compute_output_spec(self, x: Any, mask: Any = None) -> Any:
         """The shape of the tensor."""
         return super().compute_output_spec(x)

@@ -7,14 +7,21 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_convinit.layers._made_again import made_again
+
 # What Keras takes for a seed on every backend is below.
 LIMIT = 2**31 - 1
 
 Reseed = Callable[[Any, bool], Any]
 
 
-def copy_layer(layer: Any, reseed: Reseed) -> Any:
-    """Makes the layer again, as `keras.models.clone_model` does.
+def _same_seed(seed: Any, of_initializer: bool) -> Any:
+    del of_initializer
+    return seed
+
+
+def copy_layer(layer: Any, reseed: Reseed = _same_seed) -> Any:
+    """Makes the layer again, with the very functions and classes that it holds.
 
     Args:
         layer: A layer, a model, or an operation of a functional model.
@@ -24,15 +31,29 @@ def copy_layer(layer: Any, reseed: Reseed) -> Any:
 
     Returns:
         The copy, not built unless it is a functional model.
+
+    Raises:
+        ValueError: The layer cannot be made again, or what comes of it is another one.
     """
-    if isinstance(layer, keras.Sequential):
-        parts = [copy_layer(part, reseed) for part in layer.layers]
+    if type(layer) is keras.Sequential:
+        with keras.name_scope(layer.name):
+            parts = [copy_layer(part, reseed) for part in layer.layers]
         return keras.Sequential(parts, name=layer.name)
     if isinstance(layer, keras.Model) and hasattr(layer, "operations"):
         return keras.models.clone_model(
             layer, clone_function=lambda part: copy_layer(part, reseed)
         )
-    return type(layer).from_config(_reseeded(layer.get_config(), reseed))
+
+    def part(held: Any) -> Any:
+        copy = copy_layer(held, reseed)
+        if getattr(held, "built", False) and not copy.built:
+            # As Keras does with a layer in the configuration of another one.
+            config = held.get_build_config()
+            if config is not None:
+                copy.build_from_config(config)
+        return copy
+
+    return made_again(layer, part, reseed)
 
 
 def seeds_for_copies(layer: Any, number: int) -> np.ndarray:
@@ -71,26 +92,3 @@ def seeds_of(layer: Any) -> list[tuple[Any, bool]]:
 
     copy_layer(layer, note)
     return seeds
-
-
-def _reseeded(node: Any, reseed: Reseed, of_initializer: bool = False) -> Any:
-    if isinstance(node, list | tuple):
-        return type(node)(_reseeded(item, reseed) for item in node)
-    if not isinstance(node, dict):
-        return node
-    if isinstance(node.get("config"), dict) and "class_name" in node:
-        inner = _reseeded(node["config"], reseed, _is_initializer(node))
-        return {**node, "config": inner}
-    return {
-        key: reseed(value, of_initializer)
-        if key == "seed"
-        else _reseeded(value, reseed)
-        for key, value in node.items()
-    }
-
-
-def _is_initializer(node: dict[str, Any]) -> bool:
-    registered = keras.saving.get_registered_object(node.get("registered_name"))
-    if isinstance(registered, type):
-        return issubclass(registered, keras.initializers.Initializer)
-    return node.get("module") == "keras.initializers"

@@ -93,9 +93,14 @@ class ScaledResidualStack(keras.layers.Layer):
         self.remat = bool(remat)
         self.supports_masking = True
         branch = _parts.as_layer("branch", branch)
-        self._branch = PureBranch(copy_layer(branch, lambda seed, _: seed))
+        self._branch = PureBranch(copy_layer(branch))
         self._stacked: list[Any] = []
         self._input_shape: Any = None
+
+    @property
+    def branch(self) -> Any:
+        """What each block has, as a layer whose variables nothing is computed from."""
+        return self._branch.layer
 
     @property
     def branch_factor(self) -> float:

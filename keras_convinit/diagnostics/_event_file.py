@@ -1,30 +1,46 @@
 """Scalars for TensorBoard, whatever the backend."""
 
+import contextlib
+import os
+import secrets
 import time
+from collections.abc import Iterator
 from typing import Any
 
 
 class EventFile:
     """Writes scalars into a folder that TensorBoard reads.
 
+    Not by TensorBoard's own writer, whose thread ends in a traceback on a full disk.
+
     Args:
         folder: The folder, which is made where it is missing.
 
     Raises:
         ModuleNotFoundError: tensorboard is not installed.
+        OSError: It cannot be written to, here and in what follows.
     """
 
     def __init__(self, folder: Any) -> None:
         try:
+            from tensorboard.compat import tf
             from tensorboard.compat.proto import event_pb2, summary_pb2
-            from tensorboard.summary.writer import event_file_writer
+            from tensorboard.summary.writer.record_writer import RecordWriter
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(
                 "`log_dir` needs the Python package tensorboard: "
                 f"pip install tensorboard. Received: log_dir={str(folder)!r}"
             ) from error
         self._event, self._summary = event_pb2.Event, summary_pb2.Summary
-        self._writer = event_file_writer.EventFileWriter(str(folder))
+        # TensorBoard reads files by their time; no two have one name.
+        name = f"events.out.tfevents.{time.time():.6f}.{secrets.token_hex(8)}"
+        with _as_os_errors():
+            tf.io.gfile.makedirs(str(folder))
+            self._records = RecordWriter(
+                tf.io.gfile.GFile(os.path.join(str(folder), name), "wb")
+            )
+        self._add(file_version="brain.Event:2")
+        self.flush()
 
     def write(self, step: int, scalars: dict[str, float]) -> None:
         """Adds scalars by their names."""
@@ -32,15 +48,30 @@ class EventFile:
             self._summary.Value(tag=name, simple_value=value)
             for name, value in scalars.items()
         ]
-        summary = self._summary(value=values)
-        self._writer.add_event(
-            self._event(step=step, wall_time=time.time(), summary=summary)
-        )
+        self._add(step=step, summary=self._summary(value=values))
 
     def flush(self) -> None:
         """Sees to it that all is on disk."""
-        self._writer.flush()
+        with _as_os_errors():
+            self._records.flush()
 
     def close(self) -> None:
         """Ends writing; what was written is on disk."""
-        self._writer.close()
+        with _as_os_errors():
+            self._records.close()
+
+    def _add(self, **parts: Any) -> None:
+        event = self._event(wall_time=time.time(), **parts)
+        with _as_os_errors():
+            self._records.write(event.SerializeToString())
+
+
+@contextlib.contextmanager
+def _as_os_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError:
+        raise
+    # Where TensorFlow is installed its file system writes, whose errors are its own.
+    except Exception as error:
+        raise OSError(str(error)) from error

@@ -21,11 +21,12 @@ from keras_convinit._checks import positive
 from keras_convinit._interruption import deferred
 from keras_convinit.lab import data
 from keras_convinit.lab.checks import one_of, whole
-from keras_convinit.lab.files import folder_for, write_whole
+from keras_convinit.lab.files import write_whole
+from keras_convinit.lab.ownership import owned
 from keras_convinit.lab.progress import shown_progress
 from keras_convinit.lab.stories.experiment import Task, carry_out, pending
 from keras_convinit.lab.stories.figure import results_figure
-from keras_convinit.lab.stories.results import Results, Run
+from keras_convinit.lab.stories.results import AGAIN, Results, Run
 from keras_convinit.lab.stories.story import Contender, Story, Training
 from keras_convinit.lab.stories.table import results_table
 from keras_convinit.lab.stories.training import Observer, steps
@@ -171,7 +172,11 @@ def quickstart(options: Options, resume: bool, console: Console) -> bool:
         LabError: The data cannot be had, the folder cannot be written to, or what lies
             there cannot be resumed.
     """
-    path = folder_for(options.output) / "quickstart.json"
+    with owned(options.output) as folder:
+        return _carried_out(options, resume, console, folder / "quickstart.json")
+
+
+def _carried_out(options: Options, resume: bool, console: Console, path: Path) -> bool:
     results = Results(stories(options), versions())
     if resume and path.exists():
         earlier = Results.load(path)
@@ -221,7 +226,10 @@ def _line(run: Run) -> str:
 
 def _show(results: Results, path: Path, console: Console) -> None:
     picture = path.with_suffix(".png")
-    figure = results_figure(results)
-    write_whole(picture, lambda file: figure.savefig(file, format="png", dpi=150))
+    # First, as it cannot fail for a full disk.
     console.print(results_table(results))
+    figure = results_figure(results)
+    write_whole(
+        picture, lambda file: figure.savefig(file, format="png", dpi=150), AGAIN
+    )
     console.print(f"Figure: {picture}\nNumbers: {path}")

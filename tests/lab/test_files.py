@@ -1,5 +1,6 @@
 import errno
 import os
+import secrets
 import tempfile
 
 import pytest
@@ -15,6 +16,71 @@ def test_a_file_is_replaced_as_a_whole(tmp_path):
     files.write_text(path, "later")
     assert path.read_text() == "later"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.fixture
+def umask():
+    before = os.umask(0o027)
+    yield
+    os.umask(before)
+
+
+def test_a_new_file_has_the_permissions_of_any(tmp_path, umask):
+    path = tmp_path / "file"
+    files.write_text(path, "new")
+    (tmp_path / "ordinary").write_text("new")
+    assert path.stat().st_mode == (tmp_path / "ordinary").stat().st_mode
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_nothing_is_written_through_a_link(tmp_path, monkeypatch):
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    path = tmp_path / "file"
+    for name in ("file", "file.unfinished"):
+        (tmp_path / name).symlink_to(precious)
+    files.write_text(path, "new")
+    assert precious.read_text() == "precious"
+    assert path.read_text() == "new"
+    assert not path.is_symlink()
+    # Not even where the name has been foretold.
+    monkeypatch.setattr(secrets, "token_hex", lambda size: "foretold")
+    (tmp_path / f"{files.UNFINISHED}foretold").symlink_to(precious)
+    with pytest.raises(LabError, match=r"file cannot be written \(File exists"):
+        files.write_text(path, "newer")
+    assert precious.read_text() == "precious"
+    assert path.read_text() == "new"
+
+
+def test_names_cannot_be_foretold_and_keep_their_ending(tmp_path):
+    seen = []
+    for _ in range(2):
+        with files.written_beside(tmp_path / "model.keras") as unfinished:
+            seen.append(unfinished)
+            assert unfinished.parent == tmp_path
+            assert unfinished.suffix == ".keras"
+    assert len(set(seen)) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_after_an_error_nothing_is_left(tmp_path, error):
+    with pytest.raises(error), files.written_beside(tmp_path / "file") as unfinished:
+        unfinished.write_text("half")
+        raise error
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_to_do_is_advised_by_what_is_wrong(tmp_path):
+    (tmp_path / "file").mkdir()
+    with pytest.raises(LabError, match=r"Is a directory.* mend that, .* again with it"):
+        files.write_text(tmp_path / "file", "new", again="it")
+
+
+def test_a_pipe_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="Not an ordinary file"):
+        files.read_text(tmp_path / "pipe")
 
 
 def test_what_is_between_marks_is_replaced(tmp_path):
@@ -43,7 +109,7 @@ def test_a_full_disk_leaves_the_earlier_file(tmp_path, monkeypatch, where):
 
     if where != "write":
         monkeypatch.setattr(os, where, full)
-    with pytest.raises(LabError, match=r"file cannot be written \(No space left"):
+    with pytest.raises(LabError, match=r"be written \(No space left.* make room, "):
         files.write_whole(path, write)
     assert path.read_text() == "earlier"
     assert list(tmp_path.iterdir()) == [path]

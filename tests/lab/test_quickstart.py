@@ -1,6 +1,8 @@
 import dataclasses
+import errno
 import io
 import json
+import os
 import re
 
 import pytest
@@ -9,6 +11,7 @@ from rich.console import Console
 
 from keras_convinit.lab import quickstart as room
 from keras_convinit.lab.errors import LabError
+from keras_convinit.lab.ownership import owned
 from keras_convinit.lab.quickstart import Options, quickstart, stories, versions
 from keras_convinit.lab.stories import experiment, training
 from keras_convinit.lab.stories.results import Results
@@ -155,9 +158,37 @@ def test_the_numbers_are_kept_when_the_figure_cannot_be(options, pretend):
     folder = _folder(options)
     (folder / "quickstart.png").mkdir()
     pretend()
-    with pytest.raises(LabError, match=r"quickstart\.png cannot be written"):
-        carried_out(options)
+    console = Console(file=io.StringIO(), width=80)
+    with pytest.raises(LabError, match=r"quickstart\.png cannot .* with --resume\."):
+        quickstart(options, False, console)
     assert loaded(options) == _made(options)
+    # The table does not need the disk.
+    assert "held-out" in console.file.getvalue()
+
+
+def test_a_full_disk_advises_what_keeps_the_runs(options, pretend, monkeypatch):
+    done, fsync = pretend(), os.fsync
+
+    def full(descriptor):
+        if len(done) == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(LabError, match=r"make room, .* same command with --resume\."):
+        carried_out(options)
+    monkeypatch.undo()
+    again = pretend()
+    monkeypatch.setattr(room, "results_figure", lambda results: Figure((1, 1)))
+    carried_out(options, resume=True)
+    assert again == [(label, 0) for label in LABELS[2:]]
+
+
+def test_a_folder_that_is_in_use_is_refused(options, pretend):
+    done = pretend()
+    with owned(options.output), pytest.raises(LabError, match="is in use"):
+        carried_out(options, resume=True)
+    assert not done
 
 
 def test_resume_refuses_other_settings(options):

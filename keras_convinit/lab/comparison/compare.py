@@ -21,8 +21,9 @@ from keras_convinit.lab.comparison.run import Run, Runner
 from keras_convinit.lab.comparison.table import ranking_table
 from keras_convinit.lab.compatibility import check_classes, check_images
 from keras_convinit.lab.errors import LabError
-from keras_convinit.lab.files import folder_for, write_text, write_whole
+from keras_convinit.lab.files import write_text, write_whole
 from keras_convinit.lab.model_source import checksum
+from keras_convinit.lab.ownership import owned
 from keras_convinit.lab.progress import shown_progress
 from keras_convinit.lab.versions import versions
 
@@ -65,7 +66,13 @@ def compare(
         >>> compare(plan, Path("compared"), Console()).best[0].scheme
         'auto'
     """
-    folder_for(output)
+    with owned(output):
+        return _compared(plan, output, console, threshold, command)
+
+
+def _compared(
+    plan: Plan, output: Path, console: Console, threshold: float, command: str
+) -> Ranking | None:
     images = images_of(plan)
     sample = images.sample
     source = ModelSource(
@@ -83,8 +90,8 @@ def compare(
         "versions": versions(),
     }
     journal = Journal(output / RUNS, settings)
-    if journal.note:
-        _say(console, journal.note)
+    for note in journal.notes:
+        _say(console, note)
     wanted = plan.cases()
     finished = {run.case for run in journal.runs}
     pending = [case for case in wanted if case not in finished]

@@ -4,13 +4,17 @@ import contextlib
 import dataclasses
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from keras_convinit.lab.comparison.plan import Case
 from keras_convinit.lab.comparison.run import Run
 from keras_convinit.lab.differences import changed
 from keras_convinit.lab.errors import LabError
-from keras_convinit.lab.files import write_text
+from keras_convinit.lab.files import unwritable, write_text
+from keras_convinit.lab.plain_data import from_plain
+from keras_convinit.lab.sealed import sealed, unsealed
 
 # Changed when a file of an earlier version could be misunderstood.
 FORMAT = 1
@@ -22,41 +26,56 @@ class Journal:
 
     A run is written when it is finished, and is on the disk when the next one begins;
     what is there already is never written again. So a computer that stops in between
-    can spoil the last line at most, and that is told by its missing end.
+    can spoil the last line at most, and that is told by its missing end. Each line has
+    a checksum; a run whose line is damaged, or changed by hand, does not count. A case
+    that is there twice counts once.
 
     Args:
-        path: The file, which is made if it is not there.
+        path: The file, which is made if it is not there. Nobody else may write there.
         settings: What all runs have in common.
 
     Attributes:
-        runs: The finished runs.
-        note: What was found to be amiss, in one line; empty if nothing was.
+        notes: What was found to be amiss, each in one line.
 
     Raises:
-        LabError: The file has other settings, is damaged, or cannot be used.
+        LabError: The file has other settings, is none of runs, or cannot be used.
     """
 
     def __init__(self, path: Path, settings: dict[str, Any]) -> None:
         self.path = path
-        self.note = ""
-        self.runs: list[Run] = []
+        self.notes: list[str] = []
+        self._runs: dict[Case, Run] = {}
         settings = json.loads(json.dumps(settings))
         lines = self._lines()
         if not lines:
             about = {"format": FORMAT, "settings": settings}
-            write_text(path, json.dumps(about, allow_nan=False) + "\n")
+            write_text(path, sealed(about) + "\n")
             return
-        earlier = self._parsed(1, lines[0], _settings)
+        try:
+            earlier = _parsed(lines[0], _settings)
+        except ValueError as error:
+            raise self._unreadable(f"line 1: {error}") from error
         changes = changed(earlier, settings)
         if changes:
             raise LabError(
                 f"{path} was made with other settings: {'; '.join(changes)}. Repeat "
                 "the options it was made with, or choose another --output."
             )
-        self.runs = [
-            self._parsed(number, line, Run.from_dict)
-            for number, line in enumerate(lines[1:], 2)
-        ]
+        for number, line in enumerate(lines[1:], 2):
+            try:
+                run = _parsed(line, lambda values: from_plain(Run, values))
+            except ValueError as error:
+                self.notes.append(
+                    f"Line {number} of {path} does not count, nor is it removed: "
+                    f"{error}. A run that is missing is done again."
+                )
+                continue
+            self._runs.setdefault(run.case, run)
+
+    @property
+    def runs(self) -> list[Run]:
+        """The finished runs, each case once."""
+        return list(self._runs.values())
 
     def append(self, run: Run) -> None:
         """Adds a finished run.
@@ -64,7 +83,7 @@ class Journal:
         Raises:
             LabError: It cannot be written. All that was there before still is.
         """
-        line = json.dumps(dataclasses.asdict(run), allow_nan=False) + "\n"
+        line = sealed(dataclasses.asdict(run)) + "\n"
         size = 0
         try:
             size = self.path.stat().st_size
@@ -75,15 +94,14 @@ class Journal:
         except OSError as error:
             with contextlib.suppress(LabError):
                 self._cut(size)
-            raise LabError(
-                f"{self.path} cannot be written ({error.strerror or error}). The "
-                f"{len(self.runs)} runs that were finished before are still there: "
-                "make room, and start again with the same command."
-            ) from error
-        self.runs.append(run)
+            what = f"{self.path}, with {len(self._runs)} runs,"
+            raise unwritable(what, error) from error
+        self._runs[run.case] = run
 
-    def _lines(self) -> list[str]:
+    def _lines(self) -> list[bytes]:
         """The whole lines; half a line at the end is cut off."""
+        if self.path.exists() and not (self.path.is_file() or self.path.is_dir()):
+            raise self._unreadable("Not an ordinary file")
         try:
             content = self.path.read_bytes()
         except FileNotFoundError:
@@ -94,15 +112,12 @@ class Journal:
         if not whole and content and not content.startswith(BEGINNING):
             raise self._unreadable("it begins otherwise")
         if len(whole) < len(content):
-            self.note = (
+            self.notes.append(
                 f"The last line of {self.path} was not written to its end, as the "
                 "program was ended: that run is done again."
             )
             self._cut(len(whole))
-        try:
-            return whole.decode().splitlines()
-        except UnicodeDecodeError as error:
-            raise self._unreadable(str(error)) from error
+        return whole.split(b"\n")[:-1]
 
     def _cut(self, size: int) -> None:
         try:
@@ -110,22 +125,18 @@ class Journal:
         except OSError as error:
             raise self._unreadable(str(error.strerror or error)) from error
 
-    def _parsed(self, number: int, line: str, make: Any) -> Any:
-        try:
-            return make(json.loads(line))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise self._unreadable(
-                f"line {number}: {type(error).__name__}: {error}"
-            ) from error
-
     def _unreadable(self, reason: str) -> LabError:
         return LabError(
             f"{self.path} is not a file of runs, or is damaged ({reason}). It is left "
-            "as it is: mend it or delete the line, or choose another --output."
+            "as it is: mend it or choose another --output."
         )
 
 
+def _parsed(line: bytes, make: Callable[[dict[str, Any]], Any]) -> Any:
+    return make(unsealed(line.decode()))
+
+
 def _settings(about: dict[str, Any]) -> Any:
-    if about["format"] != FORMAT:
+    if about.get("format") != FORMAT:
         raise ValueError("another version of the program wrote it")
-    return about["settings"]
+    return about.get("settings")

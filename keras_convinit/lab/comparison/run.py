@@ -2,8 +2,6 @@
 
 import dataclasses
 import time
-from collections.abc import Mapping
-from typing import Any
 
 import keras
 import numpy as np
@@ -14,6 +12,7 @@ from keras_convinit.lab.comparison.images import AbstractImages
 from keras_convinit.lab.comparison.model import ModelSource
 from keras_convinit.lab.comparison.plan import Case, Plan
 from keras_convinit.lab.comparison.steps import StepAccuracies
+from keras_convinit.lab.plain_data import Seconds, Share
 from keras_convinit.lab.progress import AfterStep
 from keras_convinit.lab.scheme_source import scheme_from
 from keras_convinit.lab.signals import Curve, signal_curves
@@ -39,14 +38,8 @@ class Beginning:
     verdict: str = ""
     signal: Curve = ()
     error: Curve = ()
-    seconds: float = 0.0
+    seconds: Seconds = 0.0
     refusal: str | None = None
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Beginning":
-        """The one that `dataclasses.asdict` made the values of."""
-        curves = {name: tuple(values[name]) for name in ("signal", "error")}
-        return cls(**{**values, **curves})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +55,7 @@ class Run:
 
     case: Case
     beginning: Beginning
-    accuracies: tuple[float, ...] = ()
+    accuracies: tuple[Share, ...] = ()
     record: Record = dataclasses.field(default_factory=Record)
 
     @property
@@ -74,16 +67,6 @@ class Run:
         if self.record.diverged or not self.record.epochs:
             return 0.0
         return self.record.epochs[-1].validation_accuracy or 0.0
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Run":
-        """The run that `dataclasses.asdict` made the values of."""
-        return cls(
-            Case(**values["case"]),
-            Beginning.from_dict(values["beginning"]),
-            tuple(map(float, values["accuracies"])),
-            Record.from_dict(values["record"]),
-        )
 
 
 class Runner:

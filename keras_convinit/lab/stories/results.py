@@ -8,9 +8,13 @@ from typing import Any
 
 from keras_convinit.lab.differences import changed
 from keras_convinit.lab.errors import LabError
-from keras_convinit.lab.files import write_text
+from keras_convinit.lab.files import read_text, write_text
+from keras_convinit.lab.plain_data import Seconds, Share, from_plain
+from keras_convinit.lab.sealed import sealed, unsealed
 from keras_convinit.lab.stories.story import Story
 
+# How a quickstart goes on that could not write.
+AGAIN = "the same command with --resume"
 # Changed when a file of an earlier version could be misunderstood.
 FORMAT = 2
 
@@ -37,13 +41,13 @@ class Run:
     story: str
     contender: str
     seed: int
-    held_out_accuracy: float
+    held_out_accuracy: Share
     diverged: bool
     losses: tuple[float, ...]
-    accuracies: tuple[float, ...]
+    accuracies: tuple[Share, ...]
     signal: tuple[float | None, ...]
     error: tuple[float | None, ...]
-    seconds: float
+    seconds: Seconds
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -78,25 +82,24 @@ class Results:
     def save(self, path: Path) -> None:
         """Writes a JSON file; at no moment is there half of one."""
         values = {"format": FORMAT, **dataclasses.asdict(self)}
-        write_text(path, json.dumps(values, allow_nan=False) + "\n")
+        write_text(path, sealed(values) + "\n", AGAIN)
 
     @classmethod
     def load(cls, path: Path) -> "Results":
         """Reads what `save` wrote.
 
         Raises:
-            LabError: The file is not of that kind.
+            LabError: The file is not of that kind, is damaged, or was changed by hand.
         """
         try:
-            values = json.loads(path.read_text())
-            if values.pop("format") != FORMAT:
+            values = unsealed(read_text(path))
+            if values.pop("format", None) != FORMAT:
                 raise ValueError("another version of the program wrote it")
-            return cls(
-                stories=tuple(Story.from_dict(story) for story in values["stories"]),
-                versions=values["versions"],
-                runs=tuple(_run(run) for run in values["runs"]),
-            )
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            results = from_plain(cls, values)
+            if len({run.key for run in results.runs}) < len(results.runs):
+                raise ValueError("a run is there twice")
+            return results
+        except (OSError, ValueError) as error:
             raise LabError(
                 f"{path} is not a file of results, or is damaged "
                 f"({type(error).__name__}: {error}). Delete it or choose another "
@@ -120,11 +123,6 @@ class Results:
                 "Repeat the options it was made with, choose another --output, or "
                 "start anew without --resume."
             )
-
-
-def _run(values: dict[str, Any]) -> Run:
-    curves = ("losses", "accuracies", "signal", "error")
-    return Run(**{**values, **{name: tuple(values[name]) for name in curves}})
 
 
 def _settings(results: Results) -> Any:

@@ -77,14 +77,3 @@ class Story:
     contenders: tuple[Contender, ...]
     training: Training
     watched: str = "activation"
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Story":
-        """The story that `dataclasses.asdict` made the values of."""
-        return cls(
-            **{
-                **values,
-                "contenders": tuple(Contender(**one) for one in values["contenders"]),
-                "training": Training(**values["training"]),
-            }
-        )

@@ -1,7 +1,7 @@
 """Trains any model on any data, and keeps a record of it."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ def fit_recorded(
     steps_per_epoch: int | None = None,
     folder: Path | None = None,
     writes: bool = True,
+    settings: Mapping[str, Any] | None = None,
     xla: bool | str = "auto",
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: int = 0,
@@ -50,6 +51,7 @@ def fit_recorded(
         steps_per_epoch: Steps of an epoch; None for as many as the data set has.
         folder: Where checkpoint, log and events lie; None for nowhere.
         writes: Whether this process writes there, not just reads.
+        settings: What the training depends on, as plain data, for the checkpoint.
         xla: Whether to compile by XLA, on TensorFlow; `"auto"` for Keras' choice.
         callbacks: More callbacks.
         verbose: Of `fit`.
@@ -85,7 +87,7 @@ def fit_recorded(
         return record
 
     divergence = Divergence()
-    keeper = Keeper(record, states, divergence, folder if writes else None)
+    keeper = Keeper(record, states, divergence, folder if writes else None, settings)
     by_epoch = callable(train_batches)
     with contextlib.closing(keeper):
         model.fit(

@@ -1,7 +1,9 @@
 """What a training leaves on the disk as it goes."""
 
+import contextlib
 import dataclasses
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,7 @@ import numpy as np
 
 from keras_convinit._interruption import check
 from keras_convinit.diagnostics._event_file import EventFile
-from keras_convinit.lab.errors import LabError
-from keras_convinit.lab.files import write_text
+from keras_convinit.lab.files import unwritable, write_text
 from keras_convinit.lab.training import checkpoint, generators
 from keras_convinit.lab.training.divergence import Divergence
 from keras_convinit.lab.training.record import Epoch, Record
@@ -30,6 +31,7 @@ class Keeper(keras.callbacks.Callback):
         divergence: Knows whether the training has diverged.
         folder: Where to write `checkpoint.npz`, `log.csv` and TensorBoard's events;
             None for nowhere.
+        settings: What the training depends on, for the checkpoint.
 
     Attributes:
         record: What the training brought until now.
@@ -41,13 +43,18 @@ class Keeper(keras.callbacks.Callback):
         states: dict[str, np.ndarray],
         divergence: Divergence,
         folder: Path | None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.record = record
         self.states = states
         self.divergence = divergence
         self.folder = folder
-        self.events = None if folder is None else EventFile(folder / EVENTS)
+        self.settings = settings
+        self.events: EventFile | None = None
+        if folder is not None:
+            with self._writing_events():
+                self.events = EventFile(folder / EVENTS)
         self.started = 0.0
         self.learning_rate = 0.0
 
@@ -83,12 +90,15 @@ class Keeper(keras.callbacks.Callback):
             return
         write_text(self.folder / LOG, self.record.as_csv())
         self._write(self.events, finished)
-        checkpoint.save(self.folder / CHECKPOINT, self.model, self.record)
+        checkpoint.save(
+            self.folder / CHECKPOINT, self.model, self.record, self.settings
+        )
 
     def close(self) -> None:
         """Ends writing, however the training ended."""
         if self.events is not None:
-            self.events.close()
+            with self._writing_events():
+                self.events.close()
 
     def _write(self, events: EventFile, epoch: Epoch) -> None:
         scalars = {
@@ -96,12 +106,13 @@ class Keeper(keras.callbacks.Callback):
             for name, value in dataclasses.asdict(epoch).items()
             if name != "number" and value is not None
         }
-        try:
+        with self._writing_events():
             events.write(epoch.number, scalars)
             events.flush()
+
+    @contextlib.contextmanager
+    def _writing_events(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
-            raise LabError(
-                f"{self.folder}/{EVENTS} cannot be written "
-                f"({error.strerror or error}). What was finished before is still "
-                "there: make room, and start again with the same command."
-            ) from error
+            raise unwritable(f"{self.folder}/{EVENTS}", error) from error

@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from keras_convinit.lab.plain_data import Count, Seconds, Share
+
 
 @dataclasses.dataclass(frozen=True)
 class Epoch:
@@ -22,13 +24,13 @@ class Epoch:
         seconds: How long it took, validation included.
     """
 
-    number: int
+    number: Count
     learning_rate: float
     loss: float | None
-    accuracy: float | None
+    accuracy: Share | None
     validation_loss: float | None
-    validation_accuracy: float | None
-    seconds: float
+    validation_accuracy: Share | None
+    seconds: Seconds
 
     @classmethod
     def of(
@@ -80,9 +82,3 @@ class Record:
         writer.writeheader()
         writer.writerows(dataclasses.asdict(epoch) for epoch in self.epochs)
         return text.getvalue()
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "Record":
-        """The record that `dataclasses.asdict` made the values of."""
-        epochs = tuple(Epoch(**epoch) for epoch in values["epochs"])
-        return cls(epochs, bool(values["diverged"]))

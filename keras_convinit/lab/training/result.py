@@ -1,13 +1,14 @@
 """What a training ends with, as plain data that goes into a file and back."""
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from keras_convinit.lab.errors import LabError
-from keras_convinit.lab.files import write_text
+from keras_convinit.lab.files import read_text, write_text
+from keras_convinit.lab.plain_data import Count, Share, from_plain
+from keras_convinit.lab.sealed import sealed, unsealed
 from keras_convinit.lab.training.record import Record
 
 RESULT = "result.json"
@@ -35,11 +36,11 @@ class Result:
     recipe: str
     overrides: Mapping[str, Any]
     settings: Mapping[str, Any]
-    budget: Mapping[str, int]
+    budget: Mapping[str, Count]
     machine: str
     record: Record
     watched: str
-    test_accuracy: float
+    test_accuracy: Share
     test_loss: float | None
 
     @property
@@ -54,23 +55,22 @@ class Result:
             "diverged": self.diverged,
             "seconds": self.record.seconds,
         }
-        text = json.dumps(values, allow_nan=False, indent=1)
-        write_text(folder / RESULT, text + "\n")
+        write_text(folder / RESULT, sealed(values, indent=1) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> "Result":
         """Reads what `save` wrote.
 
         Raises:
-            LabError: The file is damaged.
+            LabError: The file is damaged, or was changed by hand.
         """
         path = folder / RESULT
         try:
-            values = json.loads(path.read_text())
-            fields = {field.name for field in dataclasses.fields(cls)}
-            values = {name: values[name] for name in fields}
-            return cls(**{**values, "record": Record.from_dict(values["record"])})
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            values = unsealed(read_text(path))
+            for told in ("diverged", "seconds"):
+                values.pop(told, None)
+            return from_plain(cls, values)
+        except (OSError, ValueError) as error:
             raise LabError(
                 f"{path} is damaged ({type(error).__name__}: {error}). Delete it: the "
                 "checkpoint beside it is evaluated once more."

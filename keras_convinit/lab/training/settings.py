@@ -10,11 +10,15 @@ from keras_convinit.lab.checks import one_of, whole
 from keras_convinit.lab.data import DATASETS
 from keras_convinit.lab.differences import changed
 from keras_convinit.lab.errors import LabError
-from keras_convinit.lab.files import write_text
+from keras_convinit.lab.files import read_text, write_text
 from keras_convinit.lab.recipes import Initialization, Recipe
 from keras_convinit.lab.scheme_source import scheme_call
+from keras_convinit.lab.sealed import unsealed
+from keras_convinit.lab.training import checkpoint
 from keras_convinit.lab.training.distribution import STRATEGIES
+from keras_convinit.lab.training.keeping import CHECKPOINT
 from keras_convinit.lab.training.precision import PRECISIONS
+from keras_convinit.lab.training.result import RESULT, Result
 from keras_convinit.schemes._named import resolved
 
 SETTINGS = "settings.json"
@@ -128,34 +132,51 @@ def _initialization(scheme: Any) -> Initialization:
     return Initialization(scheme, arguments)
 
 
-def claim(folder: Path, settings: dict[str, Any], finished: bool, writes: bool) -> None:
-    """Writes settings into a folder, or checks that those there are the same.
+def claim(folder: Path, settings: dict[str, Any], writes: bool) -> None:
+    """Writes settings into a folder, or checks that what is there has the same.
+
+    A checkpoint and a result hold those of their training. The file of settings is for
+    people, and for checkpoints of earlier versions, which do not.
 
     Args:
         folder: The folder.
         settings: `Settings.as_data`.
-        finished: Whether the folder has anything finished, so that it matters.
         writes: Whether this process may write.
 
     Raises:
-        LabError: The folder belongs to a training with other settings; the message
-            names them.
+        LabError: The folder belongs to a training with other settings, which the
+            message names, or nobody knows to which.
     """
     path = folder / SETTINGS
-    if not (finished and path.exists()):
-        if writes:
-            write_text(path, json.dumps(settings, indent=1) + "\n")
-        return
+    found: dict[str, Any] = {}
+    if (folder / RESULT).exists():
+        found[RESULT] = Result.load(folder).settings
+    if (folder / CHECKPOINT).exists():
+        found[CHECKPOINT] = checkpoint.settings_of(folder / CHECKPOINT)
+    known = [earlier for earlier in found.values() if earlier is not None]
+    if found and path.exists():
+        known.append(_settings_in(path))
+    if found and not known:
+        raise LabError(
+            f"{path} is gone, and {', '.join(found)} beside it does not say to which "
+            "training it belongs. Choose another --output."
+        )
+    for earlier in known:
+        changes = changed(earlier, settings)
+        if changes:
+            raise LabError(
+                f"{folder} belongs to a training with other settings: "
+                f"{'; '.join(changes)}. Repeat the options that it was started with, "
+                "or choose another --output."
+            )
+    if writes and not (found and path.exists()):
+        write_text(path, json.dumps(settings, indent=1) + "\n")
+
+
+def _settings_in(path: Path) -> dict[str, Any]:
     try:
-        earlier = json.loads(path.read_text())
+        return unsealed(read_text(path))
     except (OSError, ValueError) as error:
         raise LabError(
             f"{path} cannot be read ({error}). Choose another --output."
         ) from error
-    changes = changed(earlier, settings)
-    if changes:
-        raise LabError(
-            f"{folder} belongs to a training with other settings: "
-            f"{'; '.join(changes)}. Repeat the options that it was started with, or "
-            "choose another --output."
-        )

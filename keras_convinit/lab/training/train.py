@@ -1,5 +1,6 @@
 """Trains a recipe, from the data's name to the accuracy on its test images."""
 
+import contextlib
 import math
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from keras_convinit.lab import data, models
 from keras_convinit.lab.data import ImageDataset, augmentation
 from keras_convinit.lab.errors import LabError
 from keras_convinit.lab.files import folder_for
+from keras_convinit.lab.ownership import owned
 from keras_convinit.lab.recipes import Recipe
 from keras_convinit.lab.training.distribution import Workers, workers
 from keras_convinit.lab.training.evaluation import evaluated, whole_batches
@@ -91,12 +93,16 @@ def carried_out(
             f"{settings.recipe.optimizer.clip_norm:g}"
         )
     # Nothing may be computed before processes have found each other.
-    with workers(settings.distribute) as team, computing_in(settings.precision):
+    with contextlib.ExitStack() as stack:
+        team = stack.enter_context(workers(settings.distribute))
+        stack.enter_context(computing_in(settings.precision))
         about = settings.as_data(versions())
         if output is not None:
-            folder_for(output)
-            finished = any((output / name).exists() for name in (CHECKPOINT, RESULT))
-            claim(output, about, finished, team.writes)
+            if team.writes:
+                stack.enter_context(owned(output))
+            else:
+                folder_for(output)
+            claim(output, about, team.writes)
             if (output / RESULT).exists():
                 return Result.load(output)
         result = _trained(settings, about, team, output, verbose)
@@ -158,6 +164,7 @@ def _trained(
         steps_per_epoch=steps,
         folder=output,
         writes=team.writes,
+        settings=about,
         xla="auto" if settings.xla is None else settings.xla,
         verbose=verbose,
     )

@@ -1,5 +1,6 @@
 import importlib
 import json
+import signal
 import sys
 
 import keras
@@ -11,6 +12,7 @@ from keras_convinit.lab import cli
 from keras_convinit.lab.cli import _app
 from keras_convinit.lab.comparison import compare as room
 from keras_convinit.lab.comparison.run import Runner
+from keras_convinit.lab.ownership import owned
 
 SMALL = {
     "model": "plain_cnn:3,width=4,strides=()",
@@ -272,3 +274,41 @@ def test_the_numbers_are_kept_when_the_figure_cannot_be(
     done = pretend()
     assert invoked().exit_code == 0
     assert not done
+
+
+def test_a_folder_that_is_in_use_is_refused(invoked, pretend, tmp_path):
+    done = pretend()
+    with owned(tmp_path / "out"):
+        result = invoked()
+    assert result.exit_code == _app.MISSING
+    assert "out is in use" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not done
+
+
+def test_a_case_counts_once(invoked, pretend, tmp_path):
+    pretend()
+    invoked(seeds=2)
+    path = tmp_path / "out" / "runs.jsonl"
+    first, *runs = path.read_text().splitlines()
+    path.write_text("\n".join([first, *runs, *runs]) + "\n")
+    result = invoked(seeds=2)
+    assert "4 of 4 runs are taken over" in result.stdout
+    assert "0 of 2" in result.stdout
+    assert "0 of 4" not in result.stdout
+
+
+def test_signals_are_looked_at_between_runs(invoked, pretend, press, monkeypatch):
+    done = pretend()
+    run = Runner.__call__
+
+    def pressed(self, case, after_step):
+        found = run(self, case, after_step)
+        press(signal.SIGTERM)
+        return found
+
+    monkeypatch.setattr(Runner, "__call__", pressed)
+    result = invoked()
+    assert result.exit_code == _app.INTERRUPTED
+    assert len(done) == 1
+    assert "Interrupted after 1 of 2 runs" in result.stdout

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import re
 
 import pytest
 
@@ -68,6 +69,48 @@ def test_binary_files_are_told(tmp_path):
     path = tmp_path / "results.json"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(LabError, match="UnicodeDecodeError"):
+        Results.load(path)
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
+def test_what_is_no_file_is_told(make, tmp_path):
+    path = tmp_path / "results.json"
+    make(path)
+    with pytest.raises(LabError, match="is not a file of results"):
+        Results.load(path)
+
+
+@pytest.mark.parametrize("entry", ["held_out_accuracy", "seed", "losses"])
+def test_a_changed_digit_is_told(results, entry, tmp_path):
+    path = tmp_path / "results.json"
+    results.save(path)
+    before, found, after = path.read_text().rpartition(f'"{entry}": ')
+    assert found
+    digit = re.search(r"[0-8]", after)
+    more = str(int(digit[0]) + 1)
+    changed = f"{after[: digit.start()]}{more}{after[digit.end() :]}"
+    path.write_text(before + found + changed)
+    with pytest.raises(LabError, match="damaged, or changed by hand"):
+        Results.load(path)
+
+
+def test_files_of_earlier_versions_are_read_and_looked_at(results, tmp_path):
+    path = tmp_path / "results.json"
+    results.save(path)
+    values = json.loads(path.read_text())
+    del values["checksum"]
+    path.write_text(json.dumps(values))
+    assert Results.load(path) == results
+    values["runs"][0]["held_out_accuracy"] = 7.0
+    path.write_text(json.dumps(values))
+    with pytest.raises(LabError, match=r"`runs\.0\.held_out_accuracy` must be from 0"):
+        Results.load(path)
+
+
+def test_a_run_counts_once(results, tmp_path):
+    path = tmp_path / "results.json"
+    results.with_run(results.runs[0]).save(path)
+    with pytest.raises(LabError, match="a run is there twice"):
         Results.load(path)
 
 

@@ -3,12 +3,13 @@ import json
 
 import pytest
 
+from keras_convinit.lab.plain_data import from_plain
 from keras_convinit.lab.stories.story import Story, Training
 
 
 def test_story_survives_json(story):
     values = json.loads(json.dumps(dataclasses.asdict(story)))
-    assert Story.from_dict(values) == story
+    assert from_plain(Story, values) == story
 
 
 @pytest.mark.parametrize(

@@ -269,6 +269,7 @@ def test_who_does_not_write_leaves_no_file(fresh, epochs_from, tmp_path):
 def test_records_survive_a_dictionary():
     import dataclasses
 
+    from keras_convinit.lab.plain_data import from_plain
     from keras_convinit.lab.training import Epoch
 
     logs = {"loss": 1.23456789, "accuracy": 0.5, "val_cross_entropy": float("inf")}
@@ -276,5 +277,5 @@ def test_records_survive_a_dictionary():
     assert (epoch.loss, epoch.validation_loss) == (1.23457, None)
     assert epoch.validation_accuracy is None
     record = Record().with_epoch(epoch, diverged=True)
-    assert Record.from_dict(dataclasses.asdict(record)) == record
+    assert from_plain(Record, dataclasses.asdict(record)) == record
     assert record.as_csv().splitlines()[1] == "1,0.1,1.23457,0.5,,,2.0"

@@ -1,12 +1,16 @@
 import dataclasses
+import io
 import json
 import signal
+import zipfile
 
 import keras
 import numpy as np
 import pytest
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from keras_convinit.lab.errors import LabError
+from keras_convinit.lab.ownership import owned
 from keras_convinit.lab.recipes import Initialization, Optimizer
 from keras_convinit.lab.training import Result, train
 from keras_convinit.lab.training.keeping import Keeper
@@ -257,3 +261,154 @@ def test_a_signal_ends_a_training_after_its_step(
     ended = train(recipe, epochs=3, output=tmp_path)
     assert epochs == [0, 1, 1, 2]
     assert [epoch.number for epoch in ended.record.epochs] == [1, 2, 3]
+
+
+def forget(folder, *names):
+    for name in names:
+        (folder / name).unlink()
+
+
+@pytest.mark.parametrize("gone", [(), ("checkpoint.npz",), ("result.json",)])
+def test_without_its_settings_a_folder_is_of_one_training(recipe, gone, tmp_path):
+    train(recipe, epochs=1, output=tmp_path)
+    forget(tmp_path, "settings.json", *gone)
+    # A link to nowhere is as good as nothing.
+    (tmp_path / "settings.json").symlink_to(tmp_path / "nowhere")
+    kept = [path for path in tmp_path.glob("*.*") if path.exists()]
+    before = [path.stat().st_mtime_ns for path in kept]
+    with pytest.raises(LabError, match="seed is 0 in the file, 9 now"):
+        train(recipe, epochs=1, seed=9, output=tmp_path)
+    assert before == [path.stat().st_mtime_ns for path in kept]
+    # Who it belongs to has it as before.
+    assert train(recipe, epochs=1, output=tmp_path) == Result.load(tmp_path)
+    assert json.loads((tmp_path / "settings.json").read_text())["seed"] == 0
+
+
+def of_an_earlier_version(folder):
+    """Takes the settings out of a checkpoint."""
+    path = folder / "checkpoint.npz"
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    about = json.loads(str(arrays["about"]))
+    del about["settings"]
+    arrays["about"] = np.array(json.dumps(about))
+    np.savez(path, **arrays)
+
+
+def test_checkpoints_of_earlier_versions_rest_on_the_file(recipe, tmp_path):
+    train(recipe, epochs=1, output=tmp_path)
+    of_an_earlier_version(tmp_path)
+    forget(tmp_path, "result.json")
+    with pytest.raises(LabError, match="seed is 0 in the file, 9 now"):
+        train(recipe, epochs=1, seed=9, output=tmp_path)
+    assert len(train(recipe, epochs=1, output=tmp_path).record.epochs) == 1
+    forget(tmp_path, "settings.json", "result.json")
+    with pytest.raises(LabError, match=r"settings\.json is gone, and checkpoint\.npz"):
+        train(recipe, epochs=1, output=tmp_path)
+
+
+@pytest.mark.parametrize("content", ["null", "[1]", "{", "[" * 100_000])
+def test_damaged_settings_are_told_in_short(recipe, content, tmp_path):
+    train(recipe, epochs=1, output=tmp_path)
+    (tmp_path / "settings.json").write_text(content)
+    with pytest.raises(LabError, match=r"settings\.json cannot be read") as raised:
+        train(recipe, epochs=1, output=tmp_path)
+    assert len(str(raised.value)) < 300
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_folder_that_is_in_use_is_refused(recipe, seed, tmp_path):
+    with owned(tmp_path), pytest.raises(LabError, match="is in use"):
+        train(recipe, epochs=1, seed=seed, output=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("there", "here"),
+    [
+        ('"seed": 0', '"seed": 1'),
+        ('"diverged": false', '"diverged": true'),
+        ('"name": "test', '"name": "tent'),
+    ],
+)
+def test_a_changed_result_is_told(recipe, there, here, tmp_path):
+    train(recipe, epochs=1, output=tmp_path)
+    path = tmp_path / "result.json"
+    assert there in path.read_text()
+    path.write_text(path.read_text().replace(there, here, 1))
+    with pytest.raises(LabError, match="damaged, or changed by hand"):
+        Result.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("test_accuracy", 7.0, "`test_accuracy` must be from 0 to 1"),
+        ("test_accuracy", "high", "`test_accuracy` must be a number"),
+        ("budget", {"epochs": "x"}, "`budget.epochs` must be of the type int"),
+        ("record", {"epochs": 3}, "`record.epochs` must be a list"),
+        ("accuracy", 1.0, "`accuracy` must be left out"),
+    ],
+)
+def test_types_and_ranges_of_a_result(recipe, name, value, message, tmp_path):
+    train(recipe, epochs=1, output=tmp_path)
+    path = tmp_path / "result.json"
+    values = json.loads(path.read_text())
+    # As earlier versions wrote it.
+    del values["checksum"]
+    path.write_text(json.dumps(values))
+    assert Result.load(tmp_path).recipe == recipe.name
+    path.write_text(json.dumps({**values, name: value}))
+    with pytest.raises(LabError, match=message):
+        Result.load(tmp_path)
+
+
+def damaged_header(path):
+    """Spoils the text that says what an array is, with its checksum put right."""
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, value in arrays.items():
+            buffer = io.BytesIO()
+            np.save(buffer, value)
+            content = buffer.getvalue()
+            if name == "0":
+                content = content.replace(b"{'descr", b"{(descr", 1)
+            archive.writestr(f"{name}.npy", content)
+
+
+def test_damage_within_a_checkpoint_is_told(recipe, tmp_path):
+    train(recipe, epochs=1, output=tmp_path)
+    forget(tmp_path, "result.json")
+    damaged_header(tmp_path / "checkpoint.npz")
+    with pytest.raises(LabError, match="Delete it to train from the begin"):
+        train(recipe, epochs=1, output=tmp_path)
+
+
+def a_file(path):
+    path.write_text("")
+
+
+def a_link_to_nowhere(path):
+    path.symlink_to("/nowhere/at/all")
+
+
+@pytest.mark.parametrize("damage", [a_file, a_link_to_nowhere])
+def test_events_that_cannot_be_written_are_told(recipe, damage, tmp_path):
+    damage(tmp_path / "events")
+    with pytest.raises(LabError, match=r"events cannot be written"):
+        train(recipe, epochs=1, output=tmp_path)
+
+
+def test_a_full_disk_under_the_events_is_told(recipe, tmp_path, monkeypatch):
+    class FullError(Exception):
+        """What TensorFlow raises is no OSError."""
+
+    def full(self):
+        raise FullError("No space left on device")
+
+    monkeypatch.setattr(RecordWriter, "flush", full)
+    with pytest.raises(LabError, match=r"events cannot be written \(No space left"):
+        train(recipe, epochs=1, output=tmp_path)
+    monkeypatch.undo()
+    assert len(train(recipe, epochs=1, output=tmp_path).record.epochs) == 1

@@ -1,12 +1,16 @@
 """The calls of layers that a model makes in a `call` of its own."""
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import keras
 
 from keras_convinit.graph._stand_in import StandIn, output_specs
+
+# One for all models: a layer may be in several.
+WATCHING = threading.RLock()
 
 
 class NotOnSymbolsError(Exception):
@@ -61,23 +65,44 @@ def _parts(model: Any) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def _watched(layers: list[Any]) -> Iterator[None]:
-    """Has the layers answer symbols with stand-ins, and leaves no trace on them."""
-    classes = [(layer, type(layer)) for layer in {id(x): x for x in layers}.values()]
-    try:
-        for layer, cls in classes:
-            # `__call__` is looked up in the class, so it has to be another one.
-            object.__setattr__(layer, "__class__", _watching(cls))
-        yield
-    finally:
-        for layer, cls in classes:
-            object.__setattr__(layer, "__class__", cls)
+    """Has the layers answer symbols with stand-ins, and leaves no trace on them.
+
+    One thread at a time: another one would take the class that watches for the layer's
+    own. To threads that only call or save the model meanwhile the layers are what they
+    were, except to `type`.
+    """
+    with WATCHING:
+        classes = [
+            (layer, type(layer)) for layer in {id(x): x for x in layers}.values()
+        ]
+        try:
+            for layer, cls in classes:
+                # `__call__` is looked up in the class, so it has to be another one.
+                _set_class(layer, _watching(cls, threading.get_ident()))
+            yield
+        finally:
+            for layer, cls in classes:
+                _set_class(layer, cls)
 
 
-def _watching(cls: type) -> type:
+def _set_class(layer: Any, cls: type) -> None:
+    # Past what a class says of it: `__class__` of those that watch names another.
+    object.__dict__["__class__"].__set__(layer, cls)
+
+
+def _watching(cls: type, thread: int) -> type:
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
         flat = keras.tree.flatten((args, kwargs))
-        if not any(isinstance(x, keras.KerasTensor) for x in flat):
+        symbolic = any(isinstance(x, keras.KerasTensor) for x in flat)
+        if not symbolic or threading.get_ident() != thread:
             return cls.__call__(self, *args, **kwargs)
         return StandIn(self, output_specs(self, args, kwargs))(*args, **kwargs)
 
-    return type(cls.__name__, (cls,), {"__call__": __call__, "__module__": __name__})
+    said = {
+        "__call__": __call__,
+        # By it Keras names the class in a file.
+        "__class__": property(lambda self: cls),
+        "__module__": cls.__module__,
+        "__qualname__": cls.__qualname__,
+    }
+    return type(cls.__name__, (cls,), said)

@@ -1,6 +1,7 @@
 """Data as people have them, as batches of arrays in the order that a model takes."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from keras_convinit._kinds import is_functional, is_sequential
 
 # How tables, sparse matrices, arrays and tensors of any framework say what they are.
-ARRAY_METHODS = ("__array__", "to_numpy", "toarray", "detach")
+ARRAY_METHODS = ("__array__", "to_numpy", "toarray", "to_tensor", "detach")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,6 +155,20 @@ def batches(model: Any, data: Any, name: str = "x") -> Iterator[Batch]:
         return
     for each in _elements(data):
         yield _batch(name, model, structure, each, isinstance(each, tuple | list))
+
+
+class FirstBatch:
+    """A data set of one batch, the first of another one, which is asked once."""
+
+    def __init__(self, data: Any) -> None:
+        self._rest = _elements(data)
+        self._batches: list[Any] = []
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self._batches:
+            self._batches = list(itertools.islice(self._rest, 1))
+            self._rest = iter(())
+        return iter(self._batches)
 
 
 def inputs_of(data: Any) -> Any:
@@ -313,6 +328,8 @@ def _elements(data: Any) -> Iterator[Any]:
 
 def _batch(name: str, model: Any, names: Any, given: Any, is_tuple: bool) -> Batch:
     parts = _parts(name, names, given) if is_tuple else [_nest(name, given)]
+    if parts[0] is None:
+        raise _no_numbers(name, f"{name}=None")
     x, *rest = (None if part is None else arrays(name, part) for part in parts)
     if names is not None:
         x = _taken(name, x, names, model)
@@ -383,11 +400,15 @@ def _check_same_size(name: str, x: Any, what: str, other: Any) -> None:
 
 def _taken(name: str, x: Any, names: Any, model: Any) -> Any:
     """Inputs as the model takes them, of such shapes."""
-    wanted = [tuple(symbol.shape) for symbol in keras.tree.flatten(_taken_by(model))]
-    by_name = isinstance(x, Mapping)
-    if by_name or len(wanted) == len(keras.tree.flatten(x)):
+    symbols = keras.tree.flatten(_taken_by(model))
+    wanted = [tuple(symbol.shape) for symbol in symbols]
+    if isinstance(x, Mapping) or len(wanted) == len(keras.tree.flatten(x)):
         x = in_order(name, x, names)
-        if all(map(_fits, wanted, keras.tree.flatten(x))):
+        leaves = keras.tree.flatten(x)
+        for symbol, leaf in zip(symbols, leaves, strict=True):
+            if _is_text(leaf) and symbol.dtype != "string":
+                raise _no_numbers(name, f"{name} with strings")
+        if all(map(_fits, wanted, leaves)):
             return x
     raise ValueError(
         f"`{name}` must be inputs of the shapes {wanted}, as the model takes. "
@@ -436,7 +457,7 @@ def _nest(name: str, data: Any) -> Any:
             array = array.astype(keras.config.floatx())
         except (TypeError, ValueError) as error:
             raise _no_numbers(name, f"{name} with objects: {error}") from error
-    if array.dtype.kind in "OSU":
+    if _is_text(array):
         if keras.backend.backend() != "tensorflow":
             raise _no_numbers(
                 name, f"{name} with strings, which only TensorFlow has tensors of"
@@ -448,6 +469,10 @@ def _nest(name: str, data: Any) -> Any:
     if array.dtype.name.startswith(("float", "bfloat")):
         return array.astype(keras.config.floatx(), copy=False)
     raise _no_numbers(name, f"{name} with {array.dtype}")
+
+
+def _is_text(array: np.ndarray | None) -> bool:
+    return array is not None and array.dtype.kind in "OSU"
 
 
 def _no_numbers(name: str, received: str) -> ValueError:
@@ -472,6 +497,9 @@ def _array(data: Any) -> np.ndarray:
         table = np.asarray(data.to_numpy())
         # A column is what it would be in a table, as in `fit`.
         return table[:, None] if table.ndim == 1 else table
+    if hasattr(data, "to_tensor"):
+        # Rows of several lengths, filled up with zeros.
+        data = data.to_tensor()
     if hasattr(data, "detach"):
         # A tensor of PyTorch that may record, on a device, in any precision.
         data = data.detach().cpu()

@@ -163,7 +163,8 @@ def _gradients(value: Any, points: list[Any], create_graph: bool = False) -> Any
 
 def norm(x: Any, wide: bool = True) -> Any:
     """See `keras_convinit.backend`."""
-    dtype = torch.float64 if wide else torch.float32
+    # It narrows nothing by itself.
+    dtype = torch.float64 if wide or x.dtype == torch.float64 else torch.float32
     return torch.linalg.vector_norm(x, dtype=dtype).to(torch.float32)
 
 

@@ -1,11 +1,11 @@
 """Signal reports while a model is trained."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import keras
 
 from keras_convinit._checks import positive_integer
+from keras_convinit._data import FirstBatch, is_set
 from keras_convinit.diagnostics._event_file import EventFile
 from keras_convinit.diagnostics.signal_report import SignalReport, signal_report
 
@@ -61,8 +61,7 @@ class SignalMonitor(keras.callbacks.Callback):
         super().__init__()
         self.every = positive_integer("every", every)
         self.reports: dict[int, SignalReport] = {}
-        # An iterator gives its first batch once.
-        self._batch = next(iter(x), None) if isinstance(x, Iterator) else x
+        self._batch = FirstBatch(x) if is_set(x) else x
         self._y = y
         self._loss = loss
         self._seed = seed

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_convinit._checks import positive
+from keras_convinit._data import first_batch
 from keras_convinit.diagnostics.signal_report import signal_report
 from keras_convinit.graph import Site, read
 from keras_convinit.scales import backward_scale
@@ -114,7 +115,8 @@ def suggest_gamma(
     """
     learning_rate = positive("learning_rate", learning_rate)
     target = positive("target", target)
-    report = signal_report(model, x, y, loss)
+    batch = first_batch(model, x, y)
+    report = signal_report(model, (batch.x, batch.y, batch.weights), loss=loss)
     if report.loss is None:
         raise ValueError(
             "`y` must be labels, or come with a data set in `x`. Received: y=None"
@@ -126,7 +128,7 @@ def suggest_gamma(
             _gamma_of(site),
             learning_rate * row.gradient_norm / row.weight_norm,
         )
-        for site in read(model).sites
+        for site in read(model, batch.x).sites
         if site.normalized and site.kernel.gain is None
         for row in (measured[site.path],)
         if row.gradient_norm is not None and row.weight_norm

@@ -181,7 +181,7 @@ def gradient_quotient(gradients: list[Any], products: list[Any], epsilon: float)
     total, count = 0.0, 0
     for g, h in zip(gradients, products, strict=True):
         g, h = ops.cast(g, "float32"), ops.cast(h, "float32")
-        away_from_zero = g + epsilon * ops.where(g >= 0, 1.0, -1.0)
+        away_from_zero = ops.where(g >= 0, g + epsilon, g - epsilon)
         total = total + ops.sum(ops.abs((g - h) / away_from_zero - 1))
         count += int(np.prod(g.shape))
     return total / count

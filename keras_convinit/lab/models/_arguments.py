@@ -65,6 +65,32 @@ def scaled_branches(
     return normalization == "weight" if scaled is None else bool(scaled)
 
 
+def branch_scale(
+    blocks: int, scaled: bool, normalization: str | None, gain_mode: str
+) -> tuple[int, float]:
+    """Where the 1 / sqrt(B) of a stage's branches is: in their last gains, or outside.
+
+    Arpit et al. have it in the gains, which learn it: a constant behind the branch
+    gives the same function at the beginning, but its last gains and biases would learn
+    B times more slowly. A kernel without a gain, or with that of its own norm, leaves
+    it to the sum.
+
+    Args:
+        blocks: B, the number of blocks of the stage.
+        scaled: Whether there is such a factor.
+        normalization: `"weight"` for weight-normalized convolutions.
+        gain_mode: `mode` of their gains.
+
+    Returns:
+        `num_blocks` for `ScaledResidual`, and the gamma of the branch's last gain.
+    """
+    if not scaled:
+        return 1, 1.0
+    if normalization == "weight" and gain_mode != "kernel":
+        return 1, 1 / blocks
+    return blocks, 1.0
+
+
 def blocks_per_stage(family: str, depth: Any, others: int) -> int:
     """The n of a network whose depth is 6n and a few others.
 

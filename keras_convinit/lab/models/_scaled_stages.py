@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from keras_convinit.lab.models._arguments import branch_scale
 from keras_convinit.lab.models._convolutions import Convolutions
 from keras_convinit.layers import ScaledResidual, ScaledResidualStack
 
@@ -29,27 +30,29 @@ def scaled_stages(
         convolutions: Makes the convolutions.
         widths: The channels of each stage.
         blocks: B, the number of blocks of each stage.
-        scaled: Whether branches are divided by sqrt(B).
+        scaled: Whether branches are divided by sqrt(B), see `branch_scale`.
         stacks: Whether the blocks that keep the shape are one `ScaledResidualStack`.
 
     Returns:
         What the last stage gives.
     """
 
-    def branch(width: int, stride: int) -> list[keras.layers.Layer]:
+    def branch(width: int, stride: int, gamma: float) -> list[keras.layers.Layer]:
         return [
             *convolutions.layers(width, 3, "convolution_1", stride=stride, gamma=2.0),
             keras.layers.ReLU(name="activation"),
-            *convolutions.layers(width, 3, "convolution_2"),
+            *convolutions.layers(width, 3, "convolution_2", gamma=gamma),
         ]
 
     for stage, (width, count) in enumerate(zip(widths, blocks, strict=True), start=1):
-        scale = count if scaled else 1
+        scale, gamma = branch_scale(
+            count, scaled, convolutions.normalization, convolutions.gain_mode
+        )
         stride = 1 if stage == 1 else 2
         first = 1
         if stride > 1 or x.shape[-1] != width:
             x = ScaledResidual(
-                branch(width, stride),
+                branch(width, stride, gamma),
                 scale,
                 shortcut=convolutions.layers(width, 1, "projection", stride=stride),
                 name=f"stage_{stage}_block_1",
@@ -57,7 +60,7 @@ def scaled_stages(
             first = 2
         if stacks and first <= count:
             x = ScaledResidualStack(
-                branch(width, 1),
+                branch(width, 1, gamma),
                 count - first + 1,
                 stage_blocks=scale,
                 name=f"stage_{stage}_blocks",
@@ -65,6 +68,6 @@ def scaled_stages(
             continue
         for number in range(first, count + 1):
             x = ScaledResidual(
-                branch(width, 1), scale, name=f"stage_{stage}_block_{number}"
+                branch(width, 1, gamma), scale, name=f"stage_{stage}_block_{number}"
             )(x)
     return x

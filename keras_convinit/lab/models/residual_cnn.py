@@ -6,6 +6,7 @@ import keras
 
 from keras_convinit.initializers import WeightNormGain
 from keras_convinit.lab.checks import one_of, whole
+from keras_convinit.lab.models._arguments import branch_scale
 from keras_convinit.lab.models._parts import classifier, own_initializer
 from keras_convinit.layers import ScaledResidual, WeightNormConv2D
 
@@ -37,7 +38,9 @@ def residual_cnn(
             convolutions.
         stem_stride: Stride of the stem: all blocks work on maps that are so much
             smaller.
-        scaled: Whether branches are divided by sqrt(blocks).
+        scaled: Whether branches are divided by sqrt(blocks). With weight normalization
+            the factor is in the gains of their last convolutions, which learn it, as
+            in the paper; otherwise, and with kernel gains, it is a constant.
         gain_mode: With weight normalisation, `mode` of the gains: `"forward"` for the
             paper's, `"kernel"` for those of PyTorch.
         kernel_initializer: Initializer of the convolutions, with weight normalisation
@@ -90,13 +93,13 @@ def residual_cnn(
 
     def branch() -> list[keras.layers.Layer]:
         between = before_convolution() or [keras.layers.ReLU()]
-        return [*before_convolution(), convolution(2.0), *between, convolution(1.0)]
+        return [*before_convolution(), convolution(2.0), *between, convolution(gamma)]
 
+    scale, gamma = branch_scale(blocks, scaled, normalization, gain_mode)
     inputs = keras.Input(input_shape)
     # No ReLU follows the stem.
     x = convolution(1.0, whole("stem_stride", stem_stride, 1))(inputs)
     for number in range(1, blocks + 1):
-        scale = blocks if scaled else 1
         x = ScaledResidual(branch(), num_blocks=scale, name=f"block_{number}")(x)
     if normalization == "batch":
         x = normalization_layer(name="normalization")(x)

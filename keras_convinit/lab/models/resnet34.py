@@ -43,6 +43,7 @@ def resnet34(
         normalization: `"batch"`, `"weight"` or None.
         scaled: Whether branches are divided by the root of the number of blocks in
             their stage. None is true with weight normalisation and false without any.
+            Where the factor is depends on the gains, as in `resnet_cifar`.
         stacks: Whether all blocks of a stage that keep the shape are one
             `ScaledResidualStack`. Not with batch normalisation.
         gain_mode: With weight normalisation, `mode` of the gains: `"forward"` for the

@@ -64,7 +64,9 @@ def wide_resnet(
             layers.
         normalization: `"batch"`, `"weight"` or None.
         scaled: Whether branches are divided by sqrt(n). None is true with weight
-            normalisation and false without any.
+            normalisation and false without any. With weight normalization the factor
+            is in the gains of their last convolutions, which learn it, as in the
+            paper; without, and with kernel gains, it is a constant.
         stacks: Whether all blocks of a stage that keep the shape are one
             `ScaledResidualStack`, which builds and compiles in the time of one block.
             Not with batch normalisation.

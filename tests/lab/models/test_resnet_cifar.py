@@ -110,15 +110,17 @@ def test_gains_and_factors_are_those_of_the_second_paper():
     np.testing.assert_allclose(gain(model.get_layer("stem")), np.sqrt(3 / 4), rtol=1e-6)
     first = model.get_layer("stage_2_block_1")
     parts = {layer.name: layer for layer in first.branch.layers}
-    # gamma 2 for the first one, from 4 channels to 8; gamma 1 for the last one.
+    # gamma 2 for the first one, from 4 channels to 8; 1/2 for the last one.
     np.testing.assert_allclose(gain(parts["convolution_1"]), 1, rtol=1e-6)
-    np.testing.assert_allclose(gain(parts["convolution_2"]), 1, rtol=1e-6)
+    np.testing.assert_allclose(gain(parts["convolution_2"]), np.sqrt(1 / 2), rtol=1e-6)
     (projection,) = first.shortcut.layers
     np.testing.assert_allclose(gain(projection), np.sqrt(1 / 2), rtol=1e-6)
     second = model.get_layer("stage_2_block_2")
     parts = {layer.name: layer for layer in second.branch.layers}
     np.testing.assert_allclose(gain(parts["convolution_1"]), np.sqrt(2), rtol=1e-6)
-    assert first.num_blocks == second.num_blocks == 2
+    np.testing.assert_allclose(gain(parts["convolution_2"]), np.sqrt(1 / 2), rtol=1e-6)
+    # So that nothing is left to divide.
+    assert first.num_blocks == second.num_blocks == 1
 
 
 def test_kernel_gains_leave_the_direction_as_it_is_drawn():
@@ -136,18 +138,21 @@ def test_kernel_gains_leave_the_direction_as_it_is_drawn():
 
 
 @pytest.mark.parametrize(
-    ("normalization", "scaled", "factor"),
+    ("arguments", "factor"),
     [
-        ("weight", None, 1 / np.sqrt(2)),
-        ("weight", False, 1),
-        (None, None, 1),
-        (None, True, 1 / np.sqrt(2)),
+        # With these the gains have it, if there is one.
+        ({"normalization": "weight"}, 1),
+        ({"normalization": "weight", "scaled": False}, 1),
+        (
+            {"normalization": "weight", "gain_mode": "kernel", "scaled": True},
+            1 / np.sqrt(2),
+        ),
+        ({"normalization": None}, 1),
+        ({"normalization": None, "scaled": True}, 1 / np.sqrt(2)),
     ],
 )
-def test_branches_are_scaled_as_asked_for(normalization, scaled, factor):
-    model = resnet_cifar(
-        14, width=2, normalization=normalization, scaled=scaled, stacks=True, **ZEROS
-    )
+def test_sums_are_scaled_as_asked_for(arguments, factor):
+    model = resnet_cifar(14, width=2, stacks=True, **arguments, **ZEROS)
     graph = read(model)
     assert graph.stages == (2, 2, 2)
     factors = [site.branch_factor for site in graph.sites if site.last_in_branch]

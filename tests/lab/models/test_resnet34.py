@@ -28,7 +28,7 @@ def test_maps_are_halved_three_times():
 
 
 def test_each_stage_has_its_own_scale():
-    model = resnet34(normalization="weight", stacks=True, **ZEROS)
+    model = resnet34(normalization=None, scaled=True, stacks=True, **ZEROS)
     stacks = [model.get_layer(f"stage_{i}_blocks") for i in (1, 2, 3, 4)]
     assert [stack.num_blocks for stack in stacks] == [3, 3, 5, 2]
     assert [stack.stage_blocks for stack in stacks] == list(STAGES)

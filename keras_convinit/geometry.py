@@ -20,6 +20,8 @@ class Geometry:
         transposed: Whether the layer is a transposed convolution, whose stride thins
             out the inputs of a unit instead of its outputs.
         output_axes: Axes of the kernel that tell output channels apart.
+        group_axes: Those of them that tell groups apart. None without groups, or where
+            groups lie side by side in the outputs, as those of a convolution do.
 
     Example:
         >>> Geometry.from_shape((3, 3, 64, 128)).fans()
@@ -33,6 +35,7 @@ class Geometry:
     stride: int = 1
     transposed: bool = False
     output_axes: tuple[int, ...] = (-1,)
+    group_axes: tuple[int, ...] = ()
 
     @classmethod
     def from_shape(cls, shape: Any) -> "Geometry":

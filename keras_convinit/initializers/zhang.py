@@ -1,5 +1,8 @@
 """The variance rules of Zhang et al. 2022, forward and backward."""
 
+import math
+import types
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -69,10 +72,18 @@ class ZhangForward(AbstractFan):
         return self.scale * self._forward_scale / fan_in
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments with which to make this object again."""
+        """The arguments with which to make an initializer of the same law.
+
+        An activation that cannot be told in words, such as a function that is not
+        registered with Keras or a layer that is trained, goes into `scale`, beside the
+        activation `"linear"`.
+        """
+        activation, factor = _in_file(
+            self.activation, forward_scale, self.variance, self._forward_scale
+        )
         return {
-            "activation": _serialized(self.activation),
-            "scale": self.scale,
+            "activation": activation,
+            "scale": self.scale * factor,
             "variance": self.variance,
             **super().get_config(),
         }
@@ -140,10 +151,18 @@ class ZhangBackward(AbstractFan):
         return self._backward_scale / (self.gamma * fan_out)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments with which to make this object again."""
+        """The arguments with which to make an initializer of the same law.
+
+        An activation that cannot be told in words, such as a function that is not
+        registered with Keras or a layer that is trained, goes into `gamma`, beside the
+        activation `"linear"`.
+        """
+        activation, factor = _in_file(
+            self.activation, backward_scale, self.variance, self._backward_scale
+        )
         return {
-            "activation": _serialized(self.activation),
-            "gamma": self.gamma,
+            "activation": activation,
+            "gamma": self.gamma / factor,
             "variance": self.variance,
             **super().get_config(),
         }
@@ -155,9 +174,34 @@ def _activation(activation: Any) -> Any:
     return activation
 
 
-def _serialized(activation: Any) -> Any:
+def _in_file(
+    activation: Any, rule: Callable[[Any, float], float], variance: float, scale: float
+) -> tuple[Any, float]:
+    """What a file says of an activation, and the factor of the variance beside it.
+
+    Only what is read back everywhere as it was is told by its name. Under that of a
+    function of the user's own there may be one of Keras.
+    """
+    while isinstance(activation, keras.layers.Activation):
+        activation = activation.activation
     if activation is None or isinstance(activation, str):
-        return activation
-    if isinstance(activation, keras.layers.Layer):
-        return keras.saving.serialize_keras_object(activation)
-    return keras.activations.serialize(activation)
+        return activation, 1.0
+    name = getattr(activation, "__name__", "")
+    if activation is getattr(keras.activations, name, None):
+        return name, 1.0
+    if isinstance(activation, types.FunctionType):
+        if _is_registered(activation):
+            return keras.activations.serialize(activation), 1.0
+    elif type(activation).__module__.startswith("keras.") or _is_registered(
+        type(activation)
+    ):
+        words = keras.saving.serialize_keras_object(activation)
+        # The slopes of a layer may be others than it started with.
+        if math.isclose(rule(_activation(words), variance), scale, rel_tol=1e-9):
+            return words, 1.0
+    return "linear", scale
+
+
+def _is_registered(known: Any) -> bool:
+    name = keras.saving.get_registered_name(known)
+    return keras.saving.get_registered_object(name) is known

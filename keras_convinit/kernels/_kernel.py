@@ -24,6 +24,8 @@ class Kernel:
             gain * variable / ||variable||, one norm for each output; None for others.
         stacked: Whether there is an axis of copies; always where there is more than
             one, and in a stack of one block as well.
+        computed: Whether the layer multiplies by something that it computes from the
+            variable and others: with LoRA, or quantized.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Kernel:
     copies: int = 1
     gain: Any = None
     stacked: bool = False
+    computed: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stacked", self.stacked or self.copies > 1)

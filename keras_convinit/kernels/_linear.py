@@ -1,13 +1,13 @@
 """The kernels of Keras' linear layers."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
 
 from keras_convinit.geometry import Geometry
-from keras_convinit.kernels._kernel import Kernel, check_built, kernels_of
+from keras_convinit.kernels._kernel import Kernel, check_built, kernels_of, unknown
 
 
 def _without(layer: keras.layers.Layer) -> tuple[Kernel, ...]:
@@ -26,10 +26,25 @@ for _class in (
     kernels_of.register(_class, _without)
 
 
+def _kernel(layer: keras.layers.Layer, geometry: Geometry) -> tuple[Kernel, ...]:
+    """The kernel of a layer that may compute it: with LoRA, or unpacked from codes.
+
+    `layer.kernel` then is another tensor whenever it is asked for.
+    """
+    if isinstance(layer.kernel, keras.Variable):
+        computed = layer.quantization_mode not in (None, "float8")
+        return (Kernel("kernel", layer.kernel, geometry, computed=computed),)
+    for variable in layer.weights:
+        # The latter holds the codes of GPTQ and AWQ.
+        if variable.name in ("kernel", "quantized_kernel"):
+            return (Kernel("kernel", variable, geometry, computed=True),)
+    raise unknown(layer)
+
+
 @kernels_of.register
 def _(layer: keras.layers.Dense) -> tuple[Kernel, ...]:
     check_built(layer)
-    return (Kernel("kernel", layer.kernel, Geometry.from_shape(layer.kernel.shape)),)
+    return _kernel(layer, Geometry.from_shape(layer.kernel.shape))
 
 
 @kernels_of.register
@@ -42,14 +57,18 @@ def _(layer: keras.layers.EinsumDense) -> tuple[Kernel, ...]:
     def over(axes: Iterable[str]) -> int:
         return math.prod(size[axis] for axis in axes)
 
+    def axes(chosen: Callable[[str], bool]) -> tuple[int, ...]:
+        return tuple(i - len(names) for i, a in enumerate(names) if chosen(a))
+
     geometry = Geometry(
         receptive_field=over(a for a in names if a not in source and a not in output),
         in_channels=over(a for a in names if a in source and a not in output),
         out_channels=over(a for a in names if a in output and a not in source),
         groups=over(a for a in names if a in source and a in output),
-        output_axes=tuple(i - len(names) for i, a in enumerate(names) if a in output),
+        output_axes=axes(lambda a: a in output),
+        group_axes=axes(lambda a: a in source and a in output),
     )
-    return (Kernel("kernel", layer.kernel, geometry),)
+    return _kernel(layer, geometry)
 
 
 def _convolution(layer: keras.layers.Layer) -> tuple[Kernel, ...]:
@@ -62,7 +81,7 @@ def _convolution(layer: keras.layers.Layer) -> tuple[Kernel, ...]:
         groups=layer.groups,
         stride=product(layer.strides, len(positions)),
     )
-    return (Kernel("kernel", layer.kernel, geometry),)
+    return _kernel(layer, geometry)
 
 
 for _class in (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D):
@@ -80,7 +99,7 @@ def _transposed_convolution(layer: keras.layers.Layer) -> tuple[Kernel, ...]:
         transposed=True,
         output_axes=(-2,),
     )
-    return (Kernel("kernel", layer.kernel, geometry),)
+    return _kernel(layer, geometry)
 
 
 for _class in (
@@ -100,6 +119,7 @@ def _depthwise(name: str, variable: Any, strides: Any) -> Kernel:
         groups=channels,
         stride=product(strides, len(positions)),
         output_axes=(-2, -1),
+        group_axes=(-2,),
     )
     return Kernel(name, variable, geometry)
 

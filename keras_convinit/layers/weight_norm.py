@@ -83,9 +83,9 @@ class WeightNorm(AbstractWeightNorm, keras.layers.Wrapper):
                 f"{', '.join(kernel.name for kernel in kernels)}"
             )
         (kernel,) = kernels
-        if not isinstance(kernel.variable, keras.Variable) or isinstance(
-            self.layer, AbstractWeightNorm
-        ):
+        is_variable = isinstance(kernel.variable, keras.Variable)
+        is_computed = kernel.computed or isinstance(self.layer, AbstractWeightNorm)
+        if not is_variable or is_computed:
             raise ValueError(
                 "The kernel of `layer` must be a variable, and not computed. "
                 f"Received: layer={self.layer!r}"

@@ -14,9 +14,9 @@ from keras_convinit.graph.tracing import trace_with
 from keras_convinit.kernels import Kernel, kernels_of
 from keras_convinit.schemes._blocks import BlockBegins, BlockEnds, open_in_blocks
 from keras_convinit.schemes._inference import uses_batch_statistics
+from keras_convinit.schemes._kept import kept
 from keras_convinit.schemes._other_variables import reset_values
-from keras_convinit.schemes._pending import Pending
-from keras_convinit.schemes._rules import notes_of, reason_to_keep, row_of_other
+from keras_convinit.schemes._rules import notes_of, notes_on_seeds, row_of_other
 from keras_convinit.schemes._scheme import AbstractScheme, Task
 from keras_convinit.schemes._visit import Visit
 from keras_convinit.schemes.report import InitializationReport, LeftAlone, Row
@@ -29,7 +29,7 @@ class AbstractForward(AbstractScheme):
     """Runs the model once, layer by layer, and sets each kernel on the way.
 
     Batch normalisation works with the statistics of the batch, which its averages do
-    not see; all else runs as in inference. Nothing is assigned before the end.
+    not see; all else runs as in inference.
 
     Args:
         samples: How many samples to look at; None for the batch size of a model that
@@ -39,9 +39,15 @@ class AbstractForward(AbstractScheme):
 
     samples: int | None = None
 
+    # What draws the kernels, if anything does.
+    initializer: Any = None
+
     @abc.abstractmethod
-    def treats(self, layer: Any, site: Site) -> bool:
-        """Whether the scheme sets this kernel; others start as their layers say."""
+    def treats(self, layer: Any, sites: list[tuple[Kernel, Site]]) -> bool:
+        """Whether the scheme sets these kernels of a layer, all that it may set.
+
+        Others start as their layers say.
+        """
 
     @abc.abstractmethod
     def visit(self, visit: Visit) -> Any:
@@ -72,13 +78,11 @@ class AbstractForward(AbstractScheme):
         run = Run(self, task, graph, program)
         run.set_others()
         run.forward(_data.tensors(inputs))
-        if not task.dry_run:
-            run.pending.commit()
         self.conclude(run.troubles)
-        notes = [*notes_of(graph), *run.notes]
+        notes = [*notes_of(graph), *run.notes, *notes_on_seeds([self.initializer])]
         notes += [f"{path}: {why}" for path, why in run.troubles]
         return InitializationReport(
-            name, tuple(run.rows), tuple(run.left), tuple(notes), task.dry_run
+            name, tuple(run.rows), tuple(run.left), tuple(notes)
         )
 
 
@@ -97,10 +101,11 @@ class Run:
     ) -> None:
         self.rows: list[Row] = []
         self._others: list[Row] = []
-        self.left: list[LeftAlone] = []
+        self._stay = kept(graph)
+        self.left: list[LeftAlone] = list(self._stay.values())
         self.notes: list[str] = []
         self.troubles: list[tuple[str, str]] = []
-        self.pending = Pending(task.model.variables)
+        self.pending = task.pending
         self._scheme = scheme
         self._task = task
         self._program = program
@@ -116,25 +121,21 @@ class Run:
         self._done: set[int] = set()
         self._block: list[int] = []
         self._rows_of_stack: dict[int, list[Any]] = {}
-        self._treated, self._kept = self._chosen()
+        self._treated = self._chosen()
 
-    def _chosen(self) -> tuple[set[int], set[int]]:
-        """The identities of kernels that the scheme sets, and that must stay."""
+    def _chosen(self) -> set[int]:
+        """The identities of kernels that the scheme sets."""
         treated: set[int] = set()
-        kept: set[int] = set()
         for call, kernels in zip(self._program.calls, self._kernels, strict=True):
-            for kernel in kernels:
-                site = self._site(kernel)
-                if site is None or id(site.kernel.variable) in kept | treated:
-                    continue
-                variable = site.kernel.variable
-                reason = reason_to_keep(site)
-                if reason is not None:
-                    self.left.append(LeftAlone(variable.path, reason))
-                    kept.add(id(variable))
-                elif self._scheme.treats(call.layer, site):
-                    treated.add(id(variable))
-        return treated, kept
+            sites = [
+                (kernel, site)
+                for kernel in kernels
+                if (site := self._site(kernel)) is not None
+                and id(site.kernel.variable) not in self._stay
+            ]
+            if sites and self._scheme.treats(call.layer, sites):
+                treated.update(id(site.kernel.variable) for _, site in sites)
+        return treated
 
     def set_others(self) -> None:
         """Gives the other variables what their layers give them, if asked."""
@@ -142,7 +143,9 @@ class Run:
             return
         handled = set()
         for site in self._sites.values():
-            if id(site.kernel.variable) in self._kept | self._treated:
+            if id(site.kernel.variable) in self._treated or (
+                id(site.kernel.variable) in self._stay
+            ):
                 handled |= {id(site.kernel.variable), id(site.kernel.gain)}
         for layer, variable, value in reset_values(
             self._task.model, handled, self._task.seeds
@@ -155,7 +158,7 @@ class Run:
 
     def forward(self, inputs: Any) -> None:
         """Runs the program in the scope."""
-        with self.pending.scope:
+        with self.pending.in_place():
             outputs = self._program.run(inputs, self._call)
         by_data = {row.path.partition("[")[0] for row in self.rows}
         self.rows += [row for row in self._others if row.path not in by_data]
@@ -214,24 +217,20 @@ class Run:
     def _enter(self, block: BlockBegins) -> None:
         self._block.append(block.index)
         for inner, outer in block.pairs():
-            self.pending.lend(inner, self._value(outer)[block.index])
+            self.pending.lend(inner, self.pending.value(outer)[block.index])
             self._done.discard(id(inner))
 
     def _leave(self, block: BlockEnds) -> None:
         self._block.pop()
         for inner, outer in block.pairs():
             rows = self._rows_of_stack.setdefault(id(outer), [])
-            rows.append(self._value(inner))
+            rows.append(self.pending.value(inner))
             if len(rows) == block.stack.num_blocks:
                 del self._rows_of_stack[id(outer)]
                 # A stack may itself be in the template of another one.
                 inside = id(outer) in self._owners
                 put = self.pending.lend if inside else self.pending.put
                 put(outer, ops.stack(rows))
-
-    def _value(self, variable: Any) -> Any:
-        value = self.pending.scope.get_current_value(variable)
-        return variable.value if value is None else value
 
 
 def _kernels(call: Call) -> tuple[Kernel, ...]:

@@ -1,11 +1,14 @@
 """Draws a kernel by any initializer, for the geometry that the layer really has."""
 
+import copy
 import math
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
+from keras_convinit.geometry import Geometry
 from keras_convinit.initializers import DeltaOrthogonal
 from keras_convinit.initializers._fan import AbstractFan
 from keras_convinit.kernels import Kernel
@@ -15,11 +18,50 @@ TRUNCATED = 0.87962566103423978
 
 
 def seeded(initializer: Any, seed: int) -> Any:
-    """A copy of the initializer with that seed, if it is one that has a seed."""
-    config = initializer.get_config()
-    if "seed" not in config:
+    """The initializer with another seed, itself if it has none.
+
+    Not made again from its configuration, which cannot hold everything: a function of
+    the user's own, say, or the slopes of a layer that is trained.
+
+    Args:
+        initializer: Any Keras initializer.
+        seed: An integer.
+
+    Returns:
+        A copy whose attribute `seed`, from which Keras' initializers draw, is the seed.
+    """
+    if not hasattr(initializer, "seed"):
         return initializer
-    return type(initializer).from_config({**config, "seed": seed})
+    twin = copy.copy(initializer)
+    try:
+        twin.seed = seed
+    except AttributeError:
+        return initializer
+    return twin
+
+
+def draws_by_itself(initializer: Any) -> bool:
+    """Whether what an initializer draws does not follow from `seeded`.
+
+    Args:
+        initializer: Any Keras initializer. Of those of others it is tried.
+
+    Returns:
+        Whether two that are seeded alike differ, or it has a seed out of reach.
+    """
+    if type(initializer).__module__.partition(".")[0] in ("keras", "keras_convinit"):
+        return False
+    try:
+        if seeded(initializer, 1) is initializer:
+            return "seed" in initializer.get_config()
+        first, second = (
+            ops.convert_to_numpy(seeded(initializer, 1)((8, 8), dtype="float32"))
+            for _ in range(2)
+        )
+    # Those of others may need another shape, or have no configuration.
+    except Exception:
+        return False
+    return not np.array_equal(first, second)
 
 
 def kernel_values(
@@ -54,18 +96,47 @@ def _draw(
         return initializer.draw(shape, geometry, dtype, stride_aware)
     if isinstance(initializer, keras.initializers.VarianceScaling):
         return _variance_scaling(initializer, shape, kernel, dtype, stride_aware)
-    rank = len(shape)
-    outputs = sorted(axis % rank for axis in geometry.output_axes)
-    inputs = [axis for axis in range(rank) if axis not in outputs]
-    if geometry.groups > 1 and rank > 2:
-        return _by_groups(initializer, shape, geometry, dtype)
-    # Keras takes the last axis for that of the outputs.
-    if outputs == [rank - 1]:
-        return ops.cast(initializer(shape, dtype=dtype), dtype)
-    order = inputs + outputs
-    drawn = initializer(tuple(shape[axis] for axis in order), dtype=dtype)
-    back = [order.index(axis) for axis in range(rank)]
+    groups, inputs, outputs = _axes(geometry, len(shape))
+    order = groups + inputs + outputs
+    sizes = [[shape[axis] for axis in axes] for axes in (groups, inputs, outputs)]
+    # Initializers take one axis for inputs, and the last one for outputs.
+    one = (*_positions(geometry, sizes[1]), geometry.in_channels, geometry.out_channels)
+    if geometry.groups == 1:
+        drawn = initializer(one, dtype=dtype)
+    else:
+        parts = _of_each_group(initializer, one, geometry.groups, dtype)
+        # Without axes of their own, groups lie side by side in the outputs.
+        drawn = ops.stack(parts) if groups else ops.concatenate(parts, axis=-1)
+    drawn = ops.reshape(drawn, [size for part in sizes for size in part])
+    back = [order.index(axis) for axis in range(len(shape))]
     return ops.cast(ops.transpose(drawn, back), dtype)
+
+
+def _axes(geometry: Geometry, rank: int) -> tuple[list[int], list[int], list[int]]:
+    """The axes of the groups, of what is summed over, and of the outputs."""
+    outputs = sorted(axis % rank for axis in geometry.output_axes)
+    groups = sorted(axis % rank for axis in geometry.group_axes)
+    inputs = [axis for axis in range(rank) if axis not in outputs]
+    return groups, inputs, [axis for axis in outputs if axis not in groups]
+
+
+def _positions(geometry: Geometry, inputs: list[int]) -> list[int]:
+    """Of the sizes that are summed over, those of the window, which come first."""
+    count = 0
+    while math.prod(inputs[:count]) < geometry.receptive_field:
+        count += 1
+    return inputs[:count]
+
+
+def _of_each_group(
+    initializer: Any, shape: tuple[int, ...], count: int, dtype: str
+) -> list[Any]:
+    first = getattr(initializer, "seed", None)
+    if isinstance(first, int):
+        groups = [seeded(initializer, first + group) for group in range(count)]
+    else:
+        groups = [initializer] * count
+    return [one(shape, dtype=dtype) for one in groups]
 
 
 def _variance_scaling(
@@ -82,20 +153,6 @@ def _variance_scaling(
     else:
         draw = keras.random.normal
     return draw(shape, stddev=deviation, dtype=dtype, seed=initializer.seed)
-
-
-def _by_groups(initializer: Any, shape: Any, geometry: Any, dtype: str) -> Any:
-    """Each group of a convolution as the ordinary kernel that it is."""
-    *positions, inputs, _ = shape
-    depthwise = len(geometry.output_axes) == 2
-    part = (*positions, geometry.in_channels, geometry.out_channels)
-    first = initializer.get_config().get("seed")
-    groups = []
-    for group in range(geometry.groups):
-        own = initializer if first is None else seeded(initializer, first + group)
-        groups.append(own(part, dtype=dtype))
-    kernel = ops.concatenate(groups, axis=-2 if depthwise else -1)
-    return ops.cast(ops.reshape(kernel, (*positions, inputs, shape[-1])), dtype)
 
 
 def variance_scaling_std(

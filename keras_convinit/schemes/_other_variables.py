@@ -7,6 +7,7 @@ import keras
 
 from keras_convinit.layers import ScaledResidual, ScaledResidualStack
 from keras_convinit.layers._initial_values import initial_values
+from keras_convinit.schemes._kept import NOT_TRAINED, reason_of_layer
 from keras_convinit.schemes._kernel_values import seeded
 from keras_convinit.schemes._scheme import Seeds
 from keras_convinit.schemes.report import LeftAlone
@@ -52,9 +53,13 @@ def reset_values(
             fresh = initial_values(
                 layer._branch.layer, layer._input_shape, layer.num_blocks
             )
-            values = dict(zip(map(id, layer._stacked), fresh, strict=True))
+            pairs = zip(layer._branch.weights, fresh, strict=True)
+            starts = dict(zip(map(id, layer._stacked), pairs, strict=True))
             for variable in others:
-                yield layer, variable, values[id(variable)]
+                inner, value = starts[id(variable)]
+                frozen = inner.trainable and not variable.trainable
+                alone = LeftAlone(variable.path, NOT_TRAINED)
+                yield layer, variable, alone if frozen else value
         else:
             yield from _of_layer(layer, others, seeds)
     for variable in model.weights:
@@ -64,51 +69,59 @@ def reset_values(
 
 
 def _reason_to_keep(layer: Any) -> str | None:
-    if not layer.trainable:
-        return "its layer is frozen"
-    if callable(getattr(layer, "adapt", None)):
+    reason = reason_of_layer(layer)
+    if reason is None and callable(getattr(layer, "adapt", None)):
         return "adapted to data"
-    return None
+    return reason
 
 
 def _of_layer(
     layer: Any, variables: list[Any], seeds: Seeds
 ) -> Iterator[tuple[Any, Any, Any]]:
-    by_name: dict[int, Any] = {
-        id(variable): getattr(layer, f"{variable.name}_initializer", None)
-        for variable in variables
-    }
+    by_name: dict[int, Any] = {}
     # The bias of an LSTM is more than its initializer says.
-    simple = not isinstance(layer, keras.layers.Layer) or not hasattr(
-        layer, "unit_forget_bias"
-    )
-    if simple and all(callable(found) for found in by_name.values()):
+    if not hasattr(layer, "unit_forget_bias"):
         for variable in variables:
+            found = getattr(layer, f"{variable.name}_initializer", None)
+            if callable(found):
+                by_name[id(variable)] = found
+    named = len(by_name) == len(variables)
+    # What is not trained may be so by nature, or have been frozen.
+    clear = all(v.trainable or _is_average(layer, v) for v in variables)
+    fresh = {} if named and clear else _made_again(layer)
+    for variable in variables:
+        again = fresh.get(id(variable))
+        by_nature = again is not None and not again.trainable
+        if not (variable.trainable or by_nature or _is_average(layer, variable)):
+            yield layer, variable, LeftAlone(variable.path, NOT_TRAINED)
+        elif named:
             initializer = by_name[id(variable)]
             if isinstance(initializer, keras.initializers.Initializer):
                 initializer = seeded(initializer, seeds.next())
             value = initializer(tuple(variable.shape), dtype=variable.dtype)
             yield layer, variable, value
-        return
-    fresh = _made_again(layer)
-    for variable in variables:
-        if fresh is None:
-            reason = "its layer does not say how it was initialised"
-            yield layer, variable, LeftAlone(variable.path, reason)
+        elif again is not None:
+            yield layer, variable, again.value
         else:
-            yield layer, variable, fresh[id(variable)]
+            reason = "its layer does not say how it was initialized"
+            yield layer, variable, LeftAlone(variable.path, reason)
 
 
-def _made_again(layer: Any) -> dict[int, Any] | None:
-    """The values of a layer made from the configuration of this one."""
+def _is_average(layer: Any, variable: Any) -> bool:
+    averages = isinstance(layer, keras.layers.BatchNormalization)
+    return averages and variable.name.startswith("moving_")
+
+
+def _made_again(layer: Any) -> dict[int, Any]:
+    """The variables of a layer made from the configuration of this one, by its own."""
     try:
         other = type(layer).from_config(layer.get_config())
         other.build_from_config(layer.get_build_config())
     # Layers of others may fail in any way when they are made again.
     except Exception:
-        return None
+        return {}
     pairs = list(zip(layer.weights, other.weights, strict=False))
     same = len(layer.weights) == len(other.weights) and all(
         tuple(old.shape) == tuple(new.shape) for old, new in pairs
     )
-    return {id(old): new.value for old, new in pairs} if same and pairs else None
+    return {id(old): new for old, new in pairs} if same else {}

@@ -3,7 +3,8 @@
 import abc
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+import numbers
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
@@ -18,8 +19,14 @@ from keras_convinit.layers._effective_kernel import (
     gain_shape,
     norms,
 )
-from keras_convinit.schemes._kernel_values import kernel_values, target_std
+from keras_convinit.schemes._kept import kept
+from keras_convinit.schemes._kernel_values import (
+    draws_by_itself,
+    kernel_values,
+    target_std,
+)
 from keras_convinit.schemes._other_variables import reset_values
+from keras_convinit.schemes._pending import Pending
 from keras_convinit.schemes._scheme import AbstractScheme, Task
 from keras_convinit.schemes.report import (
     AS_ITS_LAYER,
@@ -54,9 +61,12 @@ class AbstractRules(AbstractScheme):
 
     Args:
         stride_aware: Whether fans count only what a strided window visits.
+        zero_biases: Whether biases of layers with kernels are zero, and not what their
+            layers give them.
     """
 
     stride_aware = False
+    zero_biases = False
 
     @abc.abstractmethod
     def rule(self, site: Site, graph: Graph) -> Rule:
@@ -74,7 +84,7 @@ class AbstractRules(AbstractScheme):
         return type(self).__name__
 
     def apply(self, task: Task) -> InitializationReport:
-        """Sets each kernel by its rule, and the other variables as asked."""
+        """Gives each kernel its rule's values, and the other variables as asked."""
         graph = read(task.model, _inputs(task))
         if not graph.sites:
             raise ValueError(
@@ -82,47 +92,66 @@ class AbstractRules(AbstractScheme):
                 f"Received: the model {task.model.name!r}, which has none"
             )
         self.check(graph)
-        rows: list[Row] = []
-        left: list[LeftAlone] = []
+        stay = kept(graph)
+        left = list(stay.values())
         handled: set[int] = set()
-        planned: list[tuple[Site, Rule]] = []
+        planned: list[tuple[Site, list[int]]] = []
         for site in graph.sites:
             kernel = site.kernel
             handled.update((id(kernel.variable), id(kernel.gain)))
-            reason = reason_to_keep(site)
-            if reason is not None:
-                left.append(LeftAlone(kernel.variable.path, reason))
-                continue
-            planned.append((site, self.rule(site, graph)))
-        # All rules are known before anything is changed.
-        for site, rule in planned:
-            seeds = [task.seeds.next() for _ in range(site.kernel.copies)]
-            if not task.dry_run:
-                self._set(site.kernel, rule, seeds)
-            rows += self._rows(site, rule)
-        for one in _others(task, handled):
+            if id(kernel.variable) not in stay:
+                seeds = [task.seeds.next() for _ in range(kernel.copies)]
+                planned.append((site, seeds))
+        others: list[Row] = []
+        for one in self._others(task, graph, handled):
             if isinstance(one, Row):
-                rows.append(one)
+                others.append(one)
             else:
                 left.append(one)
+        # A rule may ask for the slopes that an activation starts with.
+        with task.pending.in_place():
+            rules = [self.rule(site, graph) for site, _ in planned]
+        rows: list[Row] = []
+        for (site, seeds), rule in zip(planned, rules, strict=True):
+            self._put(task.pending, site.kernel, rule, seeds)
+            rows += self._rows(task.pending, site, rule)
+        notes = [*notes_of(graph), *notes_on_seeds(rule.initializer for rule in rules)]
         return InitializationReport(
-            self.name(), tuple(rows), tuple(left), tuple(notes_of(graph)), task.dry_run
+            self.name(), (*rows, *others), tuple(left), tuple(notes)
         )
 
-    def _set(self, kernel: Kernel, rule: Rule, seeds: list[int]) -> None:
+    def _put(
+        self, pending: Pending, kernel: Kernel, rule: Rule, seeds: list[int]
+    ) -> None:
         drawn = kernel_values(rule.initializer, kernel, seeds, self.stride_aware)
         if kernel.gain is not None:
             gains = _gains(kernel, rule, drawn)
-            kernel.gain.assign(_stacked([g * rule.factor for g in gains], kernel))
+            pending.put(kernel.gain, _stacked([g * rule.factor for g in gains], kernel))
         else:
             if rule.gains is not None:
                 axes = kernel.geometry.output_axes
                 pairs = zip(drawn, _gains(kernel, rule, drawn), strict=True)
                 drawn = [effective_kernel(v, g, axes) for v, g in pairs]
             drawn = [value * rule.factor for value in drawn]
-        kernel.variable.assign(_stacked(drawn, kernel))
+        pending.put(kernel.variable, _stacked(drawn, kernel))
 
-    def _rows(self, site: Site, rule: Rule) -> Iterator[Row]:
+    def _others(
+        self, task: Task, graph: Graph, handled: set[int]
+    ) -> Iterator[Row | LeftAlone]:
+        if task.others == "keep":
+            return
+        zeros = _biases(graph) if self.zero_biases else set()
+        for layer, variable, value in reset_values(task.model, handled, task.seeds):
+            if isinstance(value, LeftAlone):
+                yield value
+                continue
+            rule = AS_ITS_LAYER
+            if id(variable) in zeros:
+                rule, value = "0", ops.zeros(variable.shape, variable.dtype)
+            task.pending.put(variable, value)
+            yield row_of_other(layer, variable, value, rule)
+
+    def _rows(self, pending: Pending, site: Site, rule: Rule) -> Iterator[Row]:
         kernel = site.kernel
         fans = kernel.geometry.fans(self.stride_aware)
         layer = type(site.layer).__name__
@@ -135,16 +164,16 @@ class AbstractRules(AbstractScheme):
                 target = gain.gain(kernel.geometry) / fan_in**0.5
         if target is not None:
             target *= rule.factor
+        measured = _std(pending.get(kernel.variable))
         if kernel.gain is None:
-            measured = _std(kernel.variable)
             yield Row(kernel.variable.path, layer, *fans, rule.label, target, measured)
             return
-        measured = _std(kernel.variable)
         of_direction = f"direction: {_name(rule.initializer)}"
         yield Row(kernel.variable.path, layer, *fans, of_direction, None, measured)
-        yield Row(
-            kernel.gain.path, layer, *fans, rule.label, target, _effective_std(kernel)
+        effective = _effective_std(
+            kernel, pending.get(kernel.variable), pending.get(kernel.gain)
         )
+        yield Row(kernel.gain.path, layer, *fans, rule.label, target, effective)
 
 
 def _gains(kernel: Kernel, rule: Rule, drawn: list[Any]) -> Iterator[Any]:
@@ -167,34 +196,30 @@ def _inputs(task: Task) -> Any:
     return _data.first_batch(task.model, task.data, name="data").x
 
 
-def reason_to_keep(site: Site) -> str | None:
-    """Why a kernel must keep its values, None if it need not."""
-    if not site.layer.trainable:
-        return "its layer is frozen"
-    if not keras.backend.is_float_dtype(site.kernel.variable.dtype):
-        return f"its kernel is of {site.kernel.variable.dtype}"
-    return None
+def _biases(graph: Graph) -> set[int]:
+    """Identities of the biases that are added to what a kernel gives."""
+    return {
+        id(variable)
+        for site in graph.sites
+        for variable in site.layer.weights
+        if variable.name.endswith("bias")
+        and _owner(variable) == _owner(site.kernel.variable)
+    }
 
 
-def _others(task: Task, handled: set[int]) -> Iterator[Row | LeftAlone]:
-    if task.others == "keep":
-        return
-    for layer, variable, value in reset_values(task.model, handled, task.seeds):
-        if isinstance(value, LeftAlone):
-            yield value
-            continue
-        if not task.dry_run:
-            variable.assign(value)
-        yield row_of_other(layer, variable, variable)
+def _owner(variable: Any) -> str:
+    return str(getattr(variable, "path", "")).rpartition("/")[0]
 
 
-def row_of_other(layer: Any, variable: Any, value: Any) -> Row:
-    """The row of a variable that has what its layer gives it."""
+def row_of_other(
+    layer: Any, variable: Any, value: Any, rule: str = AS_ITS_LAYER
+) -> Row:
+    """The row of a variable that is no kernel."""
     name = type(layer).__name__
     std = None
     if keras.backend.is_float_dtype(variable.dtype):
         std = _std(value)
-    return Row(variable.path, name, None, None, AS_ITS_LAYER, None, std)
+    return Row(variable.path, name, None, None, rule, None, std)
 
 
 def notes_of(graph: Graph) -> Iterator[str]:
@@ -207,23 +232,31 @@ def notes_of(graph: Graph) -> Iterator[str]:
         )
     by_reason: dict[str, list[str]] = {}
     for one in graph.unread:
-        by_reason.setdefault(one.reason, []).append(one.path)
+        # Layers of one class are told together, whatever each of them is called.
+        of_class = one.reason.replace(f"{one.layer!r} of class ", "")
+        by_reason.setdefault(of_class, []).append(one.path)
     for reason, (first, *others) in by_reason.items():
         more = f" and {len(others)} more" if others else ""
         yield f"{first}{more}: {reason}"
+
+
+def notes_on_seeds(initializers: Iterable[Any]) -> Iterator[str]:
+    """Which of the initializers do not draw what the seed says."""
+    names = {type(one).__name__: one for one in initializers}
+    for name, one in names.items():
+        if draws_by_itself(one):
+            yield f"{name} draws by a seed of its own: it has no attribute `seed`"
 
 
 def _stacked(values: list[Any], kernel: Kernel) -> Any:
     return ops.stack(values) if kernel.stacked else values[0]
 
 
-def _std(variable: Any) -> float:
-    value = ops.cast(ops.convert_to_tensor(variable), "float32")
-    return float(ops.convert_to_numpy(ops.std(value)))
+def _std(value: Any) -> float:
+    return float(ops.convert_to_numpy(ops.std(ops.cast(value, "float32"))))
 
 
-def _effective_std(kernel: Kernel) -> float:
-    direction, gain = map(ops.convert_to_tensor, (kernel.variable, kernel.gain))
+def _effective_std(kernel: Kernel, direction: Any, gain: Any) -> float:
     pairs = [(direction, gain)]
     if kernel.stacked:
         pairs = [(direction[i], gain[i]) for i in range(kernel.copies)]
@@ -235,4 +268,6 @@ def _effective_std(kernel: Kernel) -> float:
 def _name(value: Any) -> str:
     if value is None:
         return "nothing"
+    if isinstance(value, numbers.Real):
+        return str(value) if isinstance(value, bool) else f"{float(value):.4g}"
     return getattr(value, "__name__", None) or type(value).__name__

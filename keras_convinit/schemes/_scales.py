@@ -85,13 +85,12 @@ class Scales:
             found.append(np.linalg.norm(rows, axis=1))
         return np.concatenate(found)
 
-    def assign(self, scales: np.ndarray) -> None:
-        """Multiplies the variables themselves."""
-        for entry, part in zip(self.entries, self._parts, strict=True):
+    def scaled(self, scales: np.ndarray) -> Iterator[tuple[Scaled, np.ndarray]]:
+        """Each entry with the value of its variable, multiplied."""
+        for entry, factors in self.of(scales):
             value = ops.convert_to_numpy(entry.variable)
             shape = (-1,) + (1,) * (value.ndim - 1) if entry.copies > 1 else ()
-            factor = scales[part].reshape(shape)
-            entry.variable.assign((value * factor).astype(value.dtype))
+            yield entry, (value * factors.reshape(shape)).astype(value.dtype)
 
     def of(self, scales: np.ndarray) -> Iterator[tuple[Scaled, np.ndarray]]:
         """Each entry with its scales."""

@@ -1,10 +1,15 @@
 """What every scheme of initialisation is: something that sets a model's variables."""
 
 import abc
+import contextlib
 import dataclasses
 import random
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
+from keras_convinit.schemes._pending import Pending
 from keras_convinit.schemes.report import InitializationReport
 
 LARGEST_SEED = 2**31 - 1
@@ -23,7 +28,8 @@ class Seeds:
             raise ValueError(
                 f"`seed` must be an integer or None. Received: seed={seed!r}"
             )
-        self._random = random.Random(random.getrandbits(64) if seed is None else seed)
+        self._start = random.getrandbits(64) if seed is None else seed
+        self._random = random.Random(self._start)
         self._given: set[int] = set()
 
     def next(self) -> int:
@@ -32,6 +38,22 @@ class Seeds:
             pass
         self._given.add(number)
         return number
+
+    @contextlib.contextmanager
+    def decide_defaults(self) -> Iterator[None]:
+        """While it lasts, what is random without a seed follows from this one.
+
+        Where none is given, Keras takes one from Python's generator, and initializers
+        of others may draw from numpy's. Both go on as if nothing had been drawn.
+        """
+        before = random.getstate(), np.random.get_state()
+        random.seed(f"{self._start} defaults")
+        np.random.seed(random.randrange(2**32))
+        try:
+            yield
+        finally:
+            random.setstate(before[0])
+            np.random.set_state(before[1])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +67,7 @@ class Task:
         seeds: Where all random numbers come from.
         others: `"reset"` for variables that are no kernels to get the values that their
             layers give them, `"keep"` for leaving them alone.
-        dry_run: Whether to leave the model as it is.
+        pending: Where the values go.
     """
 
     model: Any
@@ -53,7 +75,7 @@ class Task:
     loss: Any
     seeds: Seeds
     others: str
-    dry_run: bool
+    pending: Pending
 
 
 class AbstractScheme(abc.ABC):
@@ -66,4 +88,8 @@ class AbstractScheme(abc.ABC):
 
     @abc.abstractmethod
     def apply(self, task: Task) -> InitializationReport:
-        """Sets the variables of the model, and says what it set."""
+        """Puts values into `task.pending`, and says which; the model stays as it is.
+
+        Schemes may be one of several: what the model has is what is read there. All
+        is assigned when the last of them is done.
+        """

@@ -14,11 +14,12 @@ from keras_convinit._interruption import check
 from keras_convinit._loss import check_loss, check_on_few
 from keras_convinit.graph import Graph, Trace, read
 from keras_convinit.schemes._inference import program_of
-from keras_convinit.schemes._rules import notes_of, reason_to_keep
+from keras_convinit.schemes._kept import kept
+from keras_convinit.schemes._rules import notes_of
 from keras_convinit.schemes._scales import Scales
 from keras_convinit.schemes._scheme import AbstractScheme, Task
 from keras_convinit.schemes._stream import Stream
-from keras_convinit.schemes.report import InitializationReport, LeftAlone, Row
+from keras_convinit.schemes.report import InitializationReport, Row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +94,7 @@ class AbstractScaling(AbstractScheme):
         """The search, from what the model is now."""
 
     def apply(self, task: Task) -> InitializationReport:
-        """Starts, searches, and multiplies the variables; all of it or nothing."""
+        """Starts, searches, and multiplies what it started from."""
         model, name = task.model, type(self).__name__
         loss = check_loss(model, task.loss)
         stream = self.stream(task)
@@ -108,15 +109,9 @@ class AbstractScaling(AbstractScheme):
             )
         if samples is not None:
             check_on_few(model, loss, samples.x, samples.y)
-        before = [
-            (variable, np.array(keras.ops.convert_to_numpy(variable)))
-            for variable in model.variables
-        ]
-        try:
-            started = None
-            if self.start is not None:
-                # What the search finds depends on it, dry run or not.
-                started = self.start.apply(dataclasses.replace(task, dry_run=False))
+        started = None if self.start is None else self.start.apply(task)
+        # Programs are compiled for variables: while they search, these have the start.
+        with task.pending.assigned():
             program = program_of(model, inputs)
             seed = task.seeds.next()
             if stream is not None:
@@ -124,21 +119,16 @@ class AbstractScaling(AbstractScheme):
             problem = Problem(model, graph, program, loss)
             search = self.search(problem, stream, seed)
             history, ended = self._run(search)
-            search.scales.assign(search.at)
-            rows = tuple(_rows(search, graph, name))
-        except BaseException:
-            _restore(before)
-            raise
-        if task.dry_run:
-            _restore(before)
+            values = [value for _, value in search.scales.scaled(search.at)]
+        for entry, value in zip(search.scales.entries, values, strict=True):
+            task.pending.put(entry.variable, value)
         report = InitializationReport(
             name,
-            rows,
-            tuple(_frozen(graph)),
+            tuple(_rows(search, values, graph, name)),
+            tuple(kept(graph).values()),
             (*notes_of(graph), *(() if ended is None else (ended.note,))),
-            task.dry_run,
-            {key: tuple(values) for key, values in history.items()},
-            ended is not None and ended.interrupted,
+            history={key: tuple(values) for key, values in history.items()},
+            interrupted=ended is not None and ended.interrupted,
         )
         return report if started is None else started + report
 
@@ -201,34 +191,22 @@ class _NotFiniteError(Exception):
         )
 
 
-def _restore(before: list[tuple[Any, np.ndarray]]) -> None:
-    for variable, value in before:
-        variable.assign(value)
-
-
-def _frozen(graph: Graph) -> list[LeftAlone]:
-    left = []
-    for site in graph.sites:
-        reason = reason_to_keep(site)
-        if reason is not None:
-            left.append(LeftAlone(site.kernel.variable.path, reason))
-    return left
-
-
-def _rows(search: AbstractSearch, graph: Graph, name: str) -> list[Row]:
+def _rows(
+    search: AbstractSearch, values: list[np.ndarray], graph: Graph, name: str
+) -> list[Row]:
     fans: dict[int, tuple[float, float]] = {}
     for site in graph.sites:
         for variable in (site.kernel.variable, site.kernel.gain):
             fans[id(variable)] = site.kernel.geometry.fans()
     rows = []
-    for entry, scales in search.scales.of(search.at):
-        values = keras.ops.convert_to_numpy(entry.variable).astype("float64")
+    of = search.scales.of(search.at)
+    for (entry, scales), whole in zip(of, values, strict=True):
         for copy, scale in enumerate(scales):
-            path, value = entry.variable.path, values
+            path, value = entry.variable.path, whole
             if entry.copies > 1:
-                path, value = f"{path}[{copy}]", values[copy]
+                path, value = f"{path}[{copy}]", whole[copy]
             rule = f"{name}, times {scale:.3g}"
             fan_in, fan_out = fans.get(id(entry.variable), (None, None))
-            std = float(np.std(value))
+            std = float(np.std(value.astype("float64")))
             rows.append(Row(path, entry.layer, fan_in, fan_out, rule, None, std))
     return rows

@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_convinit._checks import positive, positive_integer
 from keras_convinit.graph import Graph, Site
-from keras_convinit.kernels import Kernel
+from keras_convinit.kernels import Kernel, kernels_of
 from keras_convinit.layers._effective_kernel import effective_kernel, gain_shape
 from keras_convinit.schemes._forward import AbstractForward
 from keras_convinit.schemes._linear_layer import broadcast, channel_axes, is_linear
@@ -62,7 +62,7 @@ class DataDependent(AbstractForward):
         samples: int | None = None,
     ) -> None:
         self.scaled = bool(scaled)
-        self.direction = keras.initializers.get(direction)
+        self.direction = self.initializer = keras.initializers.get(direction)
         self.epsilon = positive("epsilon", epsilon)
         same = classifier is None or (
             isinstance(classifier, str) and classifier == SAME
@@ -80,11 +80,13 @@ class DataDependent(AbstractForward):
                 "Received: a model with none"
             )
 
-    def treats(self, layer: Any, site: Site) -> bool:
+    def treats(self, layer: Any, sites: list[tuple[Kernel, Site]]) -> bool:
         """What is linear, the plain classifier only if that is asked for."""
+        kernel, site = sites[-1]
         if site.classifier and site.kernel.gain is None and self.classifier is None:
             return False
-        return is_linear(layer)
+        # The last kernel gives the outputs, unless that is kept.
+        return is_linear(layer) and kernel.name == kernels_of(layer)[-1].name
 
     def visit(self, visit: Visit) -> Any:
         """Normalises the outputs of a layer."""
@@ -103,7 +105,8 @@ class DataDependent(AbstractForward):
         kept_gain = self._unit(visit, kernel)
         kept_bias = None if visit.bias is None else visit.pending.get(visit.bias)
         if kept_bias is not None:
-            visit.pending.put(visit.bias, ops.zeros_like(kept_bias))
+            zeros = ops.zeros(visit.bias.shape, visit.bias.dtype)
+            visit.pending.lend(visit.bias, zeros)
         with visit.bare() as activation:
             outputs = visit.run()
         factor, why = self._factor(site)
@@ -129,7 +132,7 @@ class DataDependent(AbstractForward):
         if _has_one_each(visit, kept_gain):
             visit.note(kernel, visit.bias, "-mu/sigma", shift)
         else:
-            message = "without a bias for each channel, the means stay"
+            message = "without a bias for each channel that is trained, the means stay"
             visit.troubles.append((visit.path, message))
         return outputs if activation is None else visit.hand_on(outputs, activation)
 
@@ -193,8 +196,8 @@ class DataDependent(AbstractForward):
             shift = ops.where(dead, kept, -mean * gain)
             pending.put(visit.bias, ops.reshape(shift, visit.bias.shape))
         elif visit.bias is not None:
-            pending.put(visit.bias, kept_bias)
-            shift = kept_bias
+            pending.lend(visit.bias, ops.cast(kept_bias, visit.bias.dtype))
+            shift = broadcast(kept_bias, visit.layer)
         values = _to_kernel(gain, kept_gain.shape, channels, order)
         if kernel.gain is not None:
             pending.put(kernel.gain, values)
@@ -219,9 +222,11 @@ def _together(mean: Any, sigma: Any) -> float:
 
 
 def _has_one_each(visit: Visit, gain: Any) -> bool:
-    """Whether there is a bias for each gain."""
+    """Whether there is a bias for each gain, and may be set."""
     bias = visit.bias
-    return bias is not None and math.prod(bias.shape) == math.prod(gain.shape)
+    if bias is None or not visit.owner(bias).trainable:
+        return False
+    return math.prod(bias.shape) == math.prod(gain.shape)
 
 
 def _order(channels: tuple[int, ...]) -> list[int]:

@@ -9,8 +9,6 @@ import keras
 from keras_convinit.graph import Graph, Site
 from keras_convinit.schemes._named import named
 from keras_convinit.schemes._rules import AbstractRules, Rule
-from keras_convinit.schemes._scheme import Task
-from keras_convinit.schemes.report import InitializationReport
 from keras_convinit.schemes.zhang import own_rule
 
 
@@ -41,6 +39,8 @@ class Fixup(AbstractRules):
         Zhang, Dauphin, Ma 2019, *Fixup Initialization: Residual Learning Without
         Normalization*, section 3.
     """
+
+    zero_biases = True
 
     def __init__(self, initializer: Any = None, classifier: Any = None) -> None:
         if initializer is None:
@@ -88,25 +88,6 @@ class Fixup(AbstractRules):
         power = 2 * max(length, 2) - 2
         label = f"{blocks}^(-1/{power}) {name}"
         return dataclasses.replace(same, label=label, factor=blocks ** (-1 / power))
-
-    def apply(self, task: Task) -> InitializationReport:
-        """Sets kernels and other variables, then biases to zero."""
-        report = super().apply(task)
-        if task.others == "keep":
-            return report
-        paths = {row.path for row in report.rows if row.fan_in is not None}
-        owners = {path.rpartition("/")[0] for path in paths}
-        rows = []
-        values = {variable.path: variable for variable in task.model.variables}
-        for row in report.rows:
-            owner, _, name = row.path.rpartition("/")
-            if row.fan_in is None and owner in owners and name.endswith("bias"):
-                if not task.dry_run:
-                    variable = values[row.path]
-                    variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
-                row = dataclasses.replace(row, rule="0", measured_std=0.0)
-            rows.append(row)
-        return dataclasses.replace(report, rows=tuple(rows))
 
 
 def _in_branch(site: Site) -> bool:

@@ -1,10 +1,15 @@
 """The entrance: sets the variables of a model that is built."""
 
+import dataclasses
+import functools
+import operator
+import warnings
 from typing import Any
 
 import keras
 
 from keras_convinit.schemes._named import resolved
+from keras_convinit.schemes._pending import Pending
 from keras_convinit.schemes._scheme import Seeds, Task
 from keras_convinit.schemes.report import InitializationReport
 
@@ -27,23 +32,37 @@ def initialize(
     An initializer sees the shape of a kernel; this sees the model: true fans of
     grouped, depthwise and transposed layers, which activation precedes and follows,
     where residual branches end and how many blocks a stage has. Each kernel has a seed
-    of its own. Frozen layers are left alone.
+    of its own.
+
+    Everything is computed first and assigned last: an error, or a key from the keyboard
+    outside of a search, leaves the model as it was. What is frozen, be it a layer or a
+    variable that is not trained, is left alone, and so are layers that are quantized or
+    adapted by LoRA; the report names them.
+
+    A model whose optimizer has taken steps is initialized with a warning. Weights that
+    were loaded, or trained without the model's own optimizer, cannot be told from
+    others: freeze what is to stay.
 
     Args:
         model: A built Keras model.
         scheme: `"auto"`, `"zhang_forward"`, `"zhang_backward"`, `"arpit"`, `"hanin"`,
-            `"kernel"`, `"fixup"`, `"data_dependent"`, `"lsuv"`, an object of a
-            class of `keras_convinit.schemes`, any Keras initializer, or a list of
-            these, which run in order.
+            `"kernel"`, `"fixup"`, `"data_dependent"`, `"lsuv"`, `"gradinit"`,
+            `"metainit"`, an object of a class of `keras_convinit.schemes`, any Keras
+            initializer, or a list of these, which run in order.
         data: For `"data_dependent"`, `"lsuv"`, and a model whose graph cannot be read
             without: inputs such as an array of a few samples, or a pair of inputs and
-            labels. For those two also a data set of batches of these.
-        loss: For schemes that need one; those named above do not.
+            labels. For those two also a data set of batches of these. For
+            `"gradinit"` inputs and labels, as such a pair or data set; for
+            `"metainit"` the same, or None for noise.
+        loss: For `"gradinit"` and `"metainit"`: the name of a Keras loss, a loss or a
+            function of labels and outputs; None for that with which the model is
+            compiled.
         seed: An integer; the same gives the same weights on one backend. None for one
             that `keras.utils.set_random_seed` decides.
         others: What to do with biases, normalisation and embeddings: `"reset"` gives
             them the values that their layers start from, `"keep"` leaves them alone.
-        dry_run: Whether to change nothing, and report what would be done.
+        dry_run: Whether to change nothing, and report what would be: all is computed,
+            and not assigned.
         **scheme_args: Arguments of the scheme's class, if `scheme` is a name.
 
     Returns:
@@ -84,8 +103,34 @@ def initialize(
         schemes = [resolved(one) for one in scheme]
     else:
         schemes = [resolved(scheme, **scheme_args)]
-    task = Task(model, data, loss, Seeds(seed), others, dry_run)
-    report, *further = [one.apply(task) for one in schemes]
-    for one in further:
-        report = report + one
+    seeds, pending = Seeds(seed), Pending(model)
+    task = Task(model, data, loss, seeds, others, pending)
+    with seeds.decide_defaults():
+        reports = [one.apply(task) for one in schemes]
+    report = functools.reduce(operator.add, reports)
+    report = dataclasses.replace(report, dry_run=dry_run)
+    steps = _steps_trained(model)
+    if steps and len(pending):
+        note = (
+            f"{model.name} has been trained for {steps} steps, of which "
+            f"{len(pending)} variables keep nothing"
+        )
+        report = dataclasses.replace(report, notes=(note, *report.notes))
+        if not dry_run:
+            warnings.warn(
+                f"`initialize` overwrites what was trained: {note}. Freeze layers that "
+                "are to stay; to begin anew without this warning, call "
+                "`model.compile` first, which also resets the optimizer",
+                stacklevel=2,
+            )
+    if not dry_run:
+        pending.commit()
     return report
+
+
+def _steps_trained(model: keras.Model) -> int:
+    """How many steps the model's own optimizer has taken."""
+    iterations = getattr(getattr(model, "optimizer", None), "iterations", None)
+    if iterations is None:
+        return 0
+    return int(keras.ops.convert_to_numpy(iterations))

@@ -7,6 +7,7 @@ import keras
 
 from keras_convinit._checks import positive, positive_integer
 from keras_convinit.graph import Site
+from keras_convinit.kernels import Kernel
 from keras_convinit.schemes._forward import AbstractForward
 from keras_convinit.schemes._named import named
 from keras_convinit.schemes._visit import Visit, std_of
@@ -62,9 +63,9 @@ class LSUV(AbstractForward):
         )
         self.samples = None if samples is None else positive_integer("samples", samples)
 
-    def treats(self, layer: Any, site: Site) -> bool:
+    def treats(self, layer: Any, sites: list[tuple[Kernel, Site]]) -> bool:
         """All kernels."""
-        del layer, site
+        del layer, sites
         return True
 
     def visit(self, visit: Visit) -> Any:

@@ -23,7 +23,7 @@ class Row:
         rule: The rule that gave it its value.
         target_std: The standard deviation that the rule aims at, for a gain that of the
             effective kernel's weights; None where the rule states none.
-        measured_std: The standard deviation that came out.
+        measured_std: The standard deviation that came out, of a dry run that would.
         tries: How often it was scaled by what came out of its layer, of schemes that
             look at data.
         output_std_before: The standard deviation of the layer's outputs, before its

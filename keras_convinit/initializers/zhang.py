@@ -197,9 +197,20 @@ def _in_file(
     ):
         words = keras.saving.serialize_keras_object(activation)
         # The slopes of a layer may be others than it started with.
-        if math.isclose(rule(_activation(words), variance), scale, rel_tol=1e-9):
+        if _has_scale(words, rule, variance, scale):
             return words, 1.0
     return "linear", scale
+
+
+def _has_scale(
+    words: Any, rule: Callable[[Any, float], float], variance: float, scale: float
+) -> bool:
+    try:
+        found = rule(_activation(words), variance)
+    # Layers of others may fail in any way when they are made again.
+    except Exception:
+        return False
+    return math.isclose(found, scale, rel_tol=1e-9)
 
 
 def _is_registered(known: Any) -> bool:

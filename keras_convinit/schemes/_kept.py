@@ -48,20 +48,14 @@ def reason_of_site(site: Site) -> str | None:
     if not keras.backend.is_float_dtype(kernel.variable.dtype):
         return f"its kernel is of {kernel.variable.dtype}"
     if not kernel.variable.trainable:
-        return NOT_TRAINED
+        return "its kernel is not trained"
     if kernel.gain is not None and not kernel.gain.trainable:
         return "its gain is not trained"
     return None
 
 
-def path_of(site: Site) -> str:
-    """The path of a kernel's variable, or that of its place if it is computed."""
-    place = f"{site.path}/{site.kernel.name}"
-    return str(getattr(site.kernel.variable, "path", place))
-
-
 def kept(graph: Graph) -> dict[int, LeftAlone]:
-    """The kernels of a model that keep their values.
+    """The kernels of a model that keep their values, and their gains.
 
     Args:
         graph: The model, read.
@@ -69,8 +63,15 @@ def kept(graph: Graph) -> dict[int, LeftAlone]:
     Returns:
         By the identity of the variable.
     """
-    return {
-        id(site.kernel.variable): LeftAlone(path_of(site), reason)
-        for site in graph.sites
-        if (reason := reason_of_site(site)) is not None
-    }
+    stay: dict[int, LeftAlone] = {}
+    for site in graph.sites:
+        reason = reason_of_site(site)
+        if reason is None:
+            continue
+        variable, gain = site.kernel.variable, site.kernel.gain
+        # A kernel that is computed need not have a variable of its own.
+        path = getattr(variable, "path", f"{site.path}/{site.kernel.name}")
+        stay[id(variable)] = LeftAlone(path, reason)
+        if gain is not None:
+            stay[id(gain)] = LeftAlone(gain.path, reason)
+    return stay

@@ -12,6 +12,7 @@ from keras_convinit.geometry import Geometry
 from keras_convinit.initializers import DeltaOrthogonal
 from keras_convinit.initializers._fan import AbstractFan
 from keras_convinit.kernels import Kernel
+from keras_convinit.schemes._scheme import Seeds
 
 # The standard deviation of a standard normal law that is truncated at 2.
 TRUNCATED = 0.87962566103423978
@@ -51,17 +52,19 @@ def draws_by_itself(initializer: Any) -> bool:
     """
     if type(initializer).__module__.partition(".")[0] in ("keras", "keras_convinit"):
         return False
+
+    def drawn() -> np.ndarray:
+        with Seeds(1).decide_defaults():
+            return ops.convert_to_numpy(seeded(initializer, 1)((8, 8), dtype="float32"))
+
     try:
-        if seeded(initializer, 1) is initializer:
-            return "seed" in initializer.get_config()
-        first, second = (
-            ops.convert_to_numpy(seeded(initializer, 1)((8, 8), dtype="float32"))
-            for _ in range(2)
+        hidden = seeded(initializer, 1) is initializer
+        return (hidden and "seed" in initializer.get_config()) or not np.array_equal(
+            drawn(), drawn()
         )
     # Those of others may need another shape, or have no configuration.
     except Exception:
         return False
-    return not np.array_equal(first, second)
 
 
 def kernel_values(
@@ -99,8 +102,7 @@ def _draw(
     groups, inputs, outputs = _axes(geometry, len(shape))
     order = groups + inputs + outputs
     sizes = [[shape[axis] for axis in axes] for axes in (groups, inputs, outputs)]
-    # Initializers take one axis for inputs, and the last one for outputs.
-    one = (*_positions(geometry, sizes[1]), geometry.in_channels, geometry.out_channels)
+    one = _of_one_group(geometry, sizes[1], math.prod(shape))
     if geometry.groups == 1:
         drawn = initializer(one, dtype=dtype)
     else:
@@ -120,12 +122,19 @@ def _axes(geometry: Geometry, rank: int) -> tuple[list[int], list[int], list[int
     return groups, inputs, [axis for axis in outputs if axis not in groups]
 
 
-def _positions(geometry: Geometry, inputs: list[int]) -> list[int]:
-    """Of the sizes that are summed over, those of the window, which come first."""
+def _of_one_group(
+    geometry: Geometry, inputs: list[int], weights: int
+) -> tuple[int, ...]:
+    """The shape for an initializer: positions, one axis for inputs, one for outputs."""
     count = 0
-    while math.prod(inputs[:count]) < geometry.receptive_field:
+    # Those of the window come first.
+    while math.prod(inputs[:count]) < geometry.receptive_field and count < len(inputs):
         count += 1
-    return inputs[:count]
+    shape = (*inputs[:count], geometry.in_channels, geometry.out_channels)
+    if math.prod(shape) * geometry.groups == weights:
+        return shape
+    # An einsum may have them elsewhere.
+    return (*inputs, weights // (geometry.groups * math.prod(inputs)))
 
 
 def _of_each_group(

@@ -245,7 +245,10 @@ def notes_on_seeds(initializers: Iterable[Any]) -> Iterator[str]:
     names = {type(one).__name__: one for one in initializers}
     for name, one in names.items():
         if draws_by_itself(one):
-            yield f"{name} draws by a seed of its own: it has no attribute `seed`"
+            yield (
+                f"{name} draws by itself, whatever the seed: it has no attribute "
+                "`seed` from which all that it draws follows"
+            )
 
 
 def _stacked(values: list[Any], kernel: Kernel) -> Any:

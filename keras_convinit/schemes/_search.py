@@ -14,7 +14,8 @@ from keras_convinit._interruption import check
 from keras_convinit._loss import check_loss, check_on_few
 from keras_convinit.graph import Graph, Trace, read
 from keras_convinit.schemes._inference import program_of
-from keras_convinit.schemes._kept import kept
+from keras_convinit.schemes._kept import kept, reason_of_layer
+from keras_convinit.schemes._other_variables import leaves
 from keras_convinit.schemes._rules import notes_of
 from keras_convinit.schemes._scales import Scales
 from keras_convinit.schemes._scheme import AbstractScheme, Task
@@ -31,12 +32,14 @@ class Problem:
         graph: The model, read.
         program: The model as a program of calls.
         loss: What `check_loss` gives.
+        stay: Identities of variables that are not to be scaled.
     """
 
     model: keras.Model
     graph: Graph
     program: Trace
     loss: Any
+    stay: set[int]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +112,7 @@ class AbstractScaling(AbstractScheme):
             )
         if samples is not None:
             check_on_few(model, loss, samples.x, samples.y)
+        stay = kept(graph)
         started = None if self.start is None else self.start.apply(task)
         # Programs are compiled for variables: while they search, these have the start.
         with task.pending.assigned():
@@ -116,7 +120,9 @@ class AbstractScaling(AbstractScheme):
             seed = task.seeds.next()
             if stream is not None:
                 stream.begin(seed)
-            problem = Problem(model, graph, program, loss)
+            problem = Problem(
+                model, graph, program, loss, _kept_variables(model, graph)
+            )
             search = self.search(problem, stream, seed)
             history, ended = self._run(search)
             values = [value for _, value in search.scales.scaled(search.at)]
@@ -125,7 +131,7 @@ class AbstractScaling(AbstractScheme):
         report = InitializationReport(
             name,
             tuple(_rows(search, values, graph, name)),
-            tuple(kept(graph).values()),
+            tuple(stay.values()),
             (*notes_of(graph), *(() if ended is None else (ended.note,))),
             history={key: tuple(values) for key, values in history.items()},
             interrupted=ended is not None and ended.interrupted,
@@ -164,7 +170,7 @@ class AbstractScaling(AbstractScheme):
                     f"{name} ended after {number} of {search.total} iterations, with "
                     f"the best of them: {what}"
                 )
-                warnings.warn(note, stacklevel=5)
+                warnings.warn(note, stacklevel=4)
                 return history, _Ended(note, isinstance(error, KeyboardInterrupt))
             if best is None or found.rank < best[0]:
                 best = found.rank, at
@@ -189,6 +195,14 @@ class _NotFiniteError(Exception):
             "The loss and its derivatives must be finite on the samples. "
             f"Received: {numbers}"
         )
+
+
+def _kept_variables(model: keras.Model, graph: Graph) -> set[int]:
+    stay = set(kept(graph))
+    for layer in leaves(model):
+        if reason_of_layer(layer) is not None:
+            stay.update(id(variable) for variable in layer.variables)
+    return stay
 
 
 def _rows(

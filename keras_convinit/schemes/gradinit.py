@@ -129,10 +129,13 @@ class GradInit(AbstractScaling):
         """The search, over all variables that are not zero everywhere."""
         del seed
         assert stream is not None
-        scales = Scales(
-            problem.model,
-            lambda v, _: bool(np.any(keras.ops.convert_to_numpy(v))),
-        )
+
+        def chosen(variable: Any, rank: int) -> bool:
+            del rank
+            is_kept = id(variable) in problem.stay
+            return not is_kept and bool(np.any(keras.ops.convert_to_numpy(variable)))
+
+        scales = Scales(problem.model, chosen)
         return _Search(self, scales, problem, stream)
 
 

@@ -58,7 +58,9 @@ def initialize(
             function of labels and outputs; None for that with which the model is
             compiled.
         seed: An integer; the same gives the same weights on one backend. None for one
-            that `keras.utils.set_random_seed` decides.
+            that `keras.utils.set_random_seed` decides. Initializers of others follow it
+            if they draw from an attribute `seed`, from Python's `random` or numpy's;
+            both generators are left as they were.
         others: What to do with biases, normalisation and embeddings: `"reset"` gives
             them the values that their layers start from, `"keep"` leaves them alone.
         dry_run: Whether to change nothing, and report what would be: all is computed,
@@ -106,7 +108,9 @@ def initialize(
     seeds, pending = Seeds(seed), Pending(model)
     task = Task(model, data, loss, seeds, others, pending)
     with seeds.decide_defaults():
-        reports = [one.apply(task) for one in schemes]
+        reports = []
+        for one in schemes:
+            reports.append(one.apply(task))
     report = functools.reduce(operator.add, reports)
     report = dataclasses.replace(report, dry_run=dry_run)
     steps = _steps_trained(model)

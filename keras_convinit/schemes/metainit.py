@@ -101,8 +101,13 @@ class MetaInit(AbstractScaling):
         self, problem: Problem, stream: Stream | None, seed: int
     ) -> AbstractSearch:
         """The search, over the norms of kernels."""
-        chosen = _chosen(problem.graph)
-        scales = Scales(problem.model, lambda v, rank: chosen.get(id(v), rank > 1))
+        known = _chosen(problem.graph)
+
+        def chosen(variable: Any, rank: int) -> bool:
+            is_kept = id(variable) in problem.stay
+            return not is_kept and known.get(id(variable), rank > 1)
+
+        scales = Scales(problem.model, chosen)
         source = stream or Noise(problem.model, problem.program, problem.loss, seed)
         return _Search(self, scales, problem, source)
 

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from keras_convinit.layers import ScaledResidual, ScaledResidualStack
+from keras_convinit.layers._copies import copy_layer
 from keras_convinit.layers._initial_values import initial_values
 from keras_convinit.schemes._kept import NOT_TRAINED, reason_of_layer
 from keras_convinit.schemes._kernel_values import seeded
@@ -113,10 +114,11 @@ def _is_average(layer: Any, variable: Any) -> bool:
 
 
 def _made_again(layer: Any) -> dict[int, Any]:
-    """The variables of a layer made from the configuration of this one, by its own."""
+    """The variables of a copy of the layer, by those of the layer; none without one."""
     try:
-        other = type(layer).from_config(layer.get_config())
-        other.build_from_config(layer.get_build_config())
+        other = copy_layer(layer)
+        if not other.built:
+            other.build_from_config(layer.get_build_config())
     # Layers of others may fail in any way when they are made again.
     except Exception:
         return {}

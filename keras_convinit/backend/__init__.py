@@ -4,8 +4,10 @@ What is said here holds for all of them. The file of the backend that Keras runs
 imported when one of these functions is called for the first time.
 """
 
+import contextlib
 import importlib
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -175,3 +177,27 @@ def outline(function: Callable[..., Any], *arguments: Any) -> None:
 def accelerator() -> str | None:
     """The name of the device that computes, or None if that is a processor."""
     return _of_keras().accelerator()
+
+
+@contextlib.contextmanager
+def undisturbed(model: keras.Model) -> Iterator[None]:
+    """Leaves what is not the values of a model's variables as it was before.
+
+    That is the state of the generators of random numbers that belong to nobody: of
+    Python, numpy and the framework. With PyTorch it is also whether the modules of the
+    model are in training mode, and their buffers.
+    """
+    of_python, of_numpy = random.getstate(), np.random.get_state()
+    with _of_keras().undisturbed(model):
+        try:
+            yield
+        finally:
+            random.setstate(of_python)
+            np.random.set_state(of_numpy)
+
+
+def seed_all(seed: int) -> None:
+    """Has those generators begin at a seed."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    _of_keras().seed_all(seed)

@@ -238,3 +238,13 @@ def accelerator() -> str | None:
     """See `keras_convinit.backend`."""
     device = next(iter(keras.ops.ones(()).devices()))
     return None if device.platform == "cpu" else device.device_kind
+
+
+@contextlib.contextmanager
+def undisturbed(_: keras.Model) -> Iterator[None]:
+    """See `keras_convinit.backend`. JAX has no state."""
+    yield
+
+
+def seed_all(_: int) -> None:
+    """See `keras_convinit.backend`."""

@@ -1,8 +1,9 @@
 """What we need of TensorFlow and Keras does not offer."""
 
+import contextlib
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -18,13 +19,23 @@ def evaluate(function: Function, points: np.ndarray) -> np.ndarray:
         return np.asarray(function(tf.constant(points)))
 
 
+def _below_the_root() -> Any:
+    """A scope in which layers may have names that begin with an underscore.
+
+    At the root of a graph TensorFlow refuses them; Keras calls layers inside of the
+    scope of a model.
+    """
+    return tf.name_scope("keras_convinit")
+
+
 def derivative_of(function: Function) -> Derivative:
     """See `keras_convinit.backend`."""
 
     # Inside `init_scope` no tape records, so the graph is asked.
     @tf.function(autograph=False, reduce_retracing=True)
     def slope(x: tf.Tensor) -> list[tf.Tensor | None]:
-        y = function(x)
+        with _below_the_root():
+            y = function(x)
         return tf.gradients(y, x) if tf.is_tensor(y) else [None]
 
     def derivative(points: np.ndarray) -> np.ndarray | None:
@@ -47,8 +58,13 @@ def to_numpy(variable: Any) -> np.ndarray:
 
 def map_rows(function: Function, rows: Sequence[Any]) -> list[np.ndarray]:
     """See `keras_convinit.backend`."""
+
     # A graph: for each row Python takes longer than the function itself.
-    mapped = tf.function(lambda *rows: keras.ops.map(function, rows), autograph=False)
+    def run(*rows: Any) -> Any:
+        with _below_the_root():
+            return keras.ops.map(function, rows)
+
+    mapped = tf.function(run, autograph=False)
     return [np.asarray(value) for value in mapped(*map(tf.constant, rows))]
 
 
@@ -137,7 +153,8 @@ def compiled(
 
     # The variables are read inside: hundreds of arguments take longer than a network.
     def read_and_run(*arguments: Any) -> Any:
-        return function([tf.convert_to_tensor(v) for v in variables()], *arguments)
+        with _below_the_root():
+            return function([tf.convert_to_tensor(v) for v in variables()], *arguments)
 
     program = tf.function(read_and_run, autograph=False)
     calls = itertools.count(0 if lazily else 1)
@@ -172,12 +189,18 @@ def hessian_product(function: Callable[..., Any]) -> Callable[..., Any]:
                 points
             )
             pairs = zip(gradients, directions, strict=True)
-            return tf.add_n([tf.reduce_sum(g * d) for g, d in pairs]), value
+            return _sum([tf.reduce_sum(g * d) for g, d in pairs]), value
 
         _, value, products = gradient(slope)(points)
         return value, products
 
     return product
+
+
+def _sum(terms: list[Any]) -> Any:
+    """Their sum, in float32 or wider."""
+    wide = any(term.dtype == tf.float64 for term in terms)
+    return tf.add_n([tf.cast(term, "float64" if wide else "float32") for term in terms])
 
 
 def curvature_gradient(
@@ -246,3 +269,33 @@ def accelerator() -> str | None:
         return None
     physical = tf.config.list_physical_devices(kind)[int(number)]
     return tf.config.experimental.get_device_details(physical).get("device_name", kind)
+
+
+@contextlib.contextmanager
+def undisturbed(_: keras.Model) -> Iterator[None]:
+    """See `keras_convinit.backend`."""
+    generator = _generator()
+    state = None if generator is None else generator.state.numpy()
+    try:
+        yield
+    finally:
+        if generator is not None:
+            generator.state.assign(state)
+
+
+def seed_all(seed: int) -> None:
+    """See `keras_convinit.backend`."""
+    generator = _generator()
+    if generator is not None:
+        generator.reset_from_seed(seed)
+
+
+def _generator() -> Any:
+    """The global generator; None where there cannot be one, or one for each replica."""
+    if tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        return None
+    try:
+        return tf.random.get_global_generator()
+    except RuntimeError:
+        # Operations must be deterministic, and nobody has set one.
+        return None

@@ -1,7 +1,8 @@
 """What we need of PyTorch and Keras does not offer."""
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -196,3 +197,37 @@ def accelerator() -> str | None:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return None if device.type == "cpu" else device.type
+
+
+@contextlib.contextmanager
+def undisturbed(model: keras.Model) -> Iterator[None]:
+    """See `keras_convinit.backend`."""
+    devices = list(_devices_with_generators())
+    states = [device.get_rng_state() for device in devices]
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    try:
+        yield
+    finally:
+        for device, state in zip(devices, states, strict=True):
+            device.set_rng_state(state)
+        torch.cuda.set_rng_state_all(cuda)
+        for module, mode in modes:
+            module.training = mode
+        with torch.no_grad():
+            for buffer, value in buffers:
+                buffer.copy_(value)
+
+
+def _devices_with_generators() -> Iterator[Any]:
+    yield torch
+    if torch.backends.mps.is_available():
+        yield torch.mps
+    if hasattr(torch, "xpu") and torch.xpu.is_available():
+        yield torch.xpu
+
+
+def seed_all(seed: int) -> None:
+    """See `keras_convinit.backend`."""
+    torch.manual_seed(seed)

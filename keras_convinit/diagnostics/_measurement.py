@@ -107,7 +107,7 @@ class Measurer:
         )
 
     def __call__(self, x: Any, y: Any, seed: int) -> Measurement:
-        """Measures, with the weights of the moment."""
+        """Measures, with the weights of the moment, where nothing is disturbed."""
         model = self._alive()
         inputs = [
             as_input(
@@ -121,11 +121,15 @@ class Measurer:
         ]
         if not self._steps:
             values = [ops.convert_to_tensor(v) for v in all_variables(model)]
-            backend.outline(self._look, values, inputs)
+            # Keras' generator for what has no seed comes about at its first use. Here
+            # it is initialized, and as it would be in a training.
+            with keras.StatelessScope():
+                backend.outline(self._look, values, inputs)
             if self._supervised:
                 self._check(values, inputs, y)
         size = _data.size_of(x)
         labels = _data.tensors(y) if self._supervised else self._cotangents(size, seed)
+        backend.seed_all(seed)
         found = self._compiled(inputs, labels)
         return self._measurement(size, {k: _array(v) for k, v in found.items()})
 

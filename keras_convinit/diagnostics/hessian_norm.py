@@ -97,7 +97,7 @@ def hessian_norm(
         max_iterations: Iterations at most: 100 if None, or 40, which are then all
             done, with the paper's method.
         tolerance: Of the residual, relative to the eigenvalue.
-        seed: Of the vector to start from.
+        seed: Of the vector to start from, and of what the model itself draws.
 
     Returns:
         The norm, how well it is known, and whether that is within the tolerance.
@@ -150,12 +150,12 @@ def hessian_norm(
             f"Received: x of shape {_data.shapes(batch.x)}"
         )
     loss = check_loss(model, loss)
-    check_on_few(model, loss, batch.x, batch.y)
-
-    hessian = _Hessian(model, loss, batch, size or batch_size)
-    start = np.random.default_rng(seed).standard_normal(hessian.size)
-    # 25 million weights times 100 vectors: no more digits than the weights have.
-    found = find(hessian, start.astype(hessian.dtype), iterations, tolerance)
+    with backend.undisturbed(model):
+        check_on_few(model, loss, batch.x, batch.y)
+        hessian = _Hessian(model, loss, batch, size or batch_size, seed)
+        start = np.random.default_rng(seed).standard_normal(hessian.size)
+        # 25 million weights times 100 vectors: no more digits than the weights have.
+        found = find(hessian, start.astype(hessian.dtype), iterations, tolerance)
     return HessianNorm(
         abs(found.value),
         found.residual,
@@ -169,8 +169,14 @@ class _Hessian:
     """The Hessian of a loss on a fixed sample, as a function of a vector."""
 
     def __init__(
-        self, model: keras.Model, loss: Any, batch: _data.Batch, batch_size: int
+        self,
+        model: keras.Model,
+        loss: Any,
+        batch: _data.Batch,
+        batch_size: int,
+        seed: int,
     ) -> None:
+        self._seed = seed
         self._product = remembered(
             model,
             "Hessian-vector product",
@@ -198,6 +204,8 @@ class _Hessian:
                 parts, self._shapes, self._variables, strict=True
             )
         ]
+        # Where the model draws at random, all products are of one Hessian.
+        backend.seed_all(self._seed)
         total, product = 0.0, np.zeros_like(vector)
         for (x, y, _), share in self._batches:
             loss, parts = self._once(directions, x, y)

@@ -33,13 +33,18 @@ class SignalMonitor(keras.callbacks.Callback):
             scalars such as `signal/conv2d/forward_norm`; None for none.
         every: Epochs from one report to the next.
         loss: A loss in place of the one with which the model is compiled.
-        seed: Of the random error signal where there are no labels.
+        seed: As of `signal_report`.
+        model: What the reports are of, in place of the model that is trained: a part
+            of it, such as the generator of a pair that is trained against each other.
+            With labels a part needs a `loss`, unless it is compiled with one.
 
     Attributes:
         reports: The reports, by the number of epochs that came before.
 
     Raises:
-        ValueError: `every` is not a positive integer.
+        ValueError: `every` is not a positive integer, or `model` is no model; when a
+            training begins: the model that is trained has no `call`, and there is no
+            `model` in its place.
         ModuleNotFoundError: `log_dir` is given, and tensorboard is not installed.
 
     Example:
@@ -57,8 +62,14 @@ class SignalMonitor(keras.callbacks.Callback):
         every: int = 1,
         loss: Any = None,
         seed: int = 0,
+        model: keras.Model | None = None,
     ) -> None:
         super().__init__()
+        if not (model is None or isinstance(model, keras.Model)):
+            raise ValueError(
+                f"`model` must be a Keras model or None. Received: model={model!r}"
+            )
+        self._part = model
         self.every = positive_integer("every", every)
         self.reports: dict[int, SignalReport] = {}
         self._batch = FirstBatch(x) if is_set(x) else x
@@ -78,6 +89,12 @@ class SignalMonitor(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Forgets where the epochs of the last training began."""
+        if self._part is None and type(self.model).call is keras.Model.call:
+            raise ValueError(
+                "`model` must be given for a model without a `call` of its own: the "
+                "part that has one, as in `SignalMonitor(x, model=gan.generator)`. "
+                f"Received: model=None, in the training of {self.model!r}"
+            )
         self._offset = None
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -100,9 +117,10 @@ class SignalMonitor(keras.callbacks.Callback):
             self._events.flush()
 
     def _report(self, epoch: int) -> None:
-        report = signal_report(
-            self.model, self._batch, self._y, self._loss, seed=self._seed
-        )
+        # Asked for in any case: JAX then puts the values of the moment into variables.
+        trained = self.model
+        model = trained if self._part is None else self._part
+        report = signal_report(model, self._batch, self._y, self._loss, seed=self._seed)
         self.reports[epoch] = report
         if self._events is not None:
             self._events.write(epoch, scalars(report))

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_convinit import _data
+from keras_convinit import _data, backend
 from keras_convinit._loss import check_loss, identity_of
 from keras_convinit.diagnostics import _table
 from keras_convinit.diagnostics._duplicates import duplicates_of
@@ -137,7 +137,8 @@ def signal_report(
         y: Labels for the batch.
         loss: The name of a Keras loss, a `keras.losses.Loss`, or a callable of labels
             and outputs; None for that with which the model is compiled.
-        seed: Of the random error signal.
+        seed: Of the random error signal, and of what the model itself draws from
+            generators that belong to nobody.
 
     Returns:
         The report.
@@ -163,23 +164,24 @@ def signal_report(
         raise ValueError(
             f"`model` must be a built Keras model. Received: model={model!r}"
         )
-    batch = _data.first_batch(model, x, y)
-    # Labels of a data set may be there for something else.
-    of_use = y is not None or loss is not None or model.compiled
-    x, y = batch.x, batch.y if of_use else None
-    identity: tuple[Any, ...] = ()
-    if y is not None:
-        loss = check_loss(model, loss)
-        identity = identity_of(model, loss)
-    layers = tuple((id(layer), layer.trainable) for layer in model.layers)
-    variables = tuple(id(variable) for variable in model.trainable_variables)
-    measurer = remembered(
-        model,
-        "signals",
-        (layers, variables, *identity),
-        lambda: Measurer(model, trace(model, x), loss, y is not None),
-    )
-    measurement = measurer(x, y, seed)
+    with backend.undisturbed(model):
+        batch = _data.first_batch(model, x, y)
+        # Labels of a data set may be there for something else.
+        of_use = y is not None or loss is not None or model.compiled
+        x, y = batch.x, batch.y if of_use else None
+        identity: tuple[Any, ...] = ()
+        if y is not None:
+            loss = check_loss(model, loss)
+            identity = identity_of(model, loss)
+        layers = tuple((id(layer), layer.trainable) for layer in model.layers)
+        variables = tuple(id(variable) for variable in model.trainable_variables)
+        measurer = remembered(
+            model,
+            "signals",
+            (layers, variables, *identity),
+            lambda: Measurer(model, trace(model, x), loss, y is not None),
+        )
+        measurement = measurer(x, y, seed)
     rows = rows_of(measurement)
     return SignalReport(
         rows,

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from keras_convinit import backend
 from keras_convinit.schemes._named import resolved
 from keras_convinit.schemes._pending import Pending
 from keras_convinit.schemes._scheme import Seeds, Task
@@ -107,7 +108,7 @@ def initialize(
         schemes = [resolved(scheme, **scheme_args)]
     seeds, pending = Seeds(seed), Pending(model)
     task = Task(model, data, loss, seeds, others, pending)
-    with seeds.decide_defaults():
+    with backend.undisturbed(model), seeds.decide_defaults():
         reports = []
         for one in schemes:
             reports.append(one.apply(task))

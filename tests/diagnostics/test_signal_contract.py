@@ -7,7 +7,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_convinit import signal_report
+from keras_convinit import initialize, signal_report
+from keras_convinit.layers import ScaledResidualStack
+from keras_convinit.schemes import GradInit, MetaInit
 
 
 def random(*shape, seed=0):
@@ -240,3 +242,19 @@ def test_what_is_refused(change, message):
     arguments = {"model": network(), "x": X, **change}
     with pytest.raises(ValueError, match=message):
         signal_report(**arguments)
+
+
+def test_names_may_begin_with_an_underscore():
+    parts = [
+        keras.layers.Dense(4, name="_hidden"),
+        keras.layers.PReLU(name="_slopes"),
+        ScaledResidualStack([keras.layers.Dense(4, "relu", name="_inner")], 2),
+        keras.layers.Dense(3, name="_last"),
+    ]
+    model = keras.Sequential([keras.Input((4,)), *parts])
+    x, y = random(6, 4), np.arange(6) % 3
+    first, second = (signal_report(model, x, y, LOSS) for _ in range(2))
+    assert [row.path for row in first.rows] == [row.path for row in second.rows]
+    assert second.rows[0].path == "_hidden"
+    for scheme in (GradInit(1, verbose=False), MetaInit(1, verbose=False), "lsuv"):
+        assert initialize(model, scheme, data=(x, y), loss=LOSS).rows

@@ -122,3 +122,65 @@ def test_without_tensorboard(monkeypatch, tmp_path):
 def test_what_is_refused():
     with pytest.raises(ValueError, match="`every` must be a positive integer"):
         SignalMonitor(X, Y, every=0)
+
+
+class Pair(keras.Model):
+    """Two networks that are trained against each other: there is no call of both."""
+
+    def __init__(self):
+        super().__init__()
+        self.generator = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        self.judge = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        self.built = True
+
+
+def growing(pair):
+    """Trains by no gradient, so that it is the same for every framework."""
+
+    class Grows(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            kernel = pair.generator.layers[0].kernel
+            kernel.assign(2.0 * kernel)
+
+    return Grows()
+
+
+def test_a_part_of_what_is_trained_is_watched():
+    pair = Pair()
+    x = np.ones((4, 3), "float32")
+    monitor = SignalMonitor(x, model=pair.generator)
+    monitor.set_model(pair)
+    grow = growing(pair)
+    monitor.on_train_begin()
+    for epoch in range(2):
+        monitor.on_epoch_begin(epoch)
+        grow.on_epoch_end(epoch)
+        monitor.on_epoch_end(epoch)
+    norms = [report.rows[0].weight_norm for report in monitor.reports.values()]
+    assert norms == pytest.approx([norms[0], 2 * norms[0], 4 * norms[0]], rel=1e-6)
+    with pytest.raises(ValueError, match="`loss` must be given"):
+        signal_report(pair.generator, x, np.ones((4, 2)))
+
+
+def test_a_part_has_the_values_of_the_moment():
+    inputs = keras.Input((3,))
+    part = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model = keras.Model(inputs, keras.layers.Dense(1)(part(inputs)))
+    model.compile(keras.optimizers.SGD(0.1), "mean_squared_error")
+    x = np.ones((4, 3), "float32")
+    monitor = SignalMonitor(x, model=part)
+    model.fit(x, np.ones((4, 1)), epochs=1, verbose=0, callbacks=[monitor])
+    before, after = (monitor.reports[epoch].rows[0].weight_norm for epoch in (0, 1))
+    kernel = keras.ops.convert_to_numpy(part.layers[0].kernel)
+    assert after == pytest.approx(np.linalg.norm(kernel), rel=1e-6)
+    assert before != pytest.approx(after, rel=1e-4)
+
+
+def test_a_model_without_a_call_is_refused_before_it_is_trained():
+    pair = Pair()
+    pair.compile()
+    monitor = SignalMonitor(np.ones((4, 3), "float32"))
+    with pytest.raises(ValueError, match="must be given for a model without a `call`"):
+        pair.fit(np.ones((4, 3), "float32"), verbose=0, callbacks=[monitor])
+    with pytest.raises(ValueError, match="`model` must be a Keras model"):
+        SignalMonitor(np.ones((4, 3)), model="generator")

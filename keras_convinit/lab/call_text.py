@@ -84,7 +84,12 @@ def _key(word: ast.keyword) -> str:
 
 
 def _value(node: ast.expr) -> Any:
-    return node.id if isinstance(node, ast.Name) else ast.literal_eval(node)
+    if isinstance(node, ast.Name):
+        return node.id
+    # The name of a preset, such as zhang2022/cifar100/resnet110.
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+        return "/".join(str(_value(part)) for part in (node.left, node.right))
+    return ast.literal_eval(node)
 
 
 def like(word: str, known: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ from rich.console import Console
 from keras_convinit import InitializationReport, initialize
 from keras_convinit._interruption import deferred
 from keras_convinit.lab import data
+from keras_convinit.lab.call_text import like
 from keras_convinit.lab.compatibility import check_classes, check_images
 from keras_convinit.lab.errors import LabError
 from keras_convinit.lab.files import folder_for, write_text
@@ -28,7 +29,8 @@ def init(
     console: Console,
     *,
     dataset: str | None = None,
-    limit: int | None = None,
+    loss: str | None = None,
+    subset: int | None = None,
     seed: int = 0,
     imports: Sequence[str] = (),
     overwrite: bool = False,
@@ -42,7 +44,9 @@ def init(
         console: Where to print the report.
         dataset: Name of a data set, whose standardised training images and labels are
             the data of the scheme; None for a scheme without data.
-        limit: How many of the images at most.
+        loss: Name of the loss for schemes that look at one. None for that with which
+            the model is compiled, or else the cross-entropy of classes.
+        subset: How many of the images at most.
         seed: Decides all that is random.
         imports: Modules to import before.
         overwrite: Whether files that are there may be replaced.
@@ -68,7 +72,7 @@ def init(
         chosen = scheme_from(scheme, defaults={})
     except ValueError as error:
         raise LabError(str(error)) from error
-    images = None if dataset is None else data.load(dataset, limit)
+    images = None if dataset is None else data.load(dataset, subset)
     shapes: dict[str, Any] = {}
     if images is not None:
         shapes = {
@@ -76,26 +80,50 @@ def init(
             "num_classes": images.num_classes,
         }
     model = model_from(source, imports, **shapes)
-    pair, loss = None, None
+    pair = None
     if images is not None:
         check_images(model, images)
         check_classes(model, images)
         pair = images.standardized(images.train_images), images.train_labels
-        loss = None if model.compiled else _cross_entropy(model)
+    used, told = _loss_of(model, loss)
     try:
-        report = initialize(model, chosen, pair, loss=loss, seed=seed)
+        report = initialize(model, chosen, pair, loss=used, seed=seed)
     except ValueError as error:
-        raise LabError(f"{source} was not initialised: {error}") from error
+        advice = ""
+        if images is None and str(error).startswith("`data` must"):
+            advice = f" On the command line: --dataset {'|'.join(data.DATASETS)}"
+        raise LabError(f"{source} was not initialized: {error}.{advice}") from error
     # A search that is interrupted is content with what it has; nobody else is.
     if report.interrupted:
         raise KeyboardInterrupt
     _write(model, report, output, report_path)
-    for line in (str(report), f"Model: {output}", f"Report: {report_path}"):
+    lines = [str(report), f"Model: {output}", f"Report: {report_path}"]
+    if report.history:
+        lines.insert(1, f"Loss: {told}")
+    for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     return report
 
 
-def _cross_entropy(model: keras.Model) -> keras.Loss:
+def _loss_of(model: keras.Model, name: str | None) -> tuple[Any, str]:
+    """The loss for schemes that look at one, and what to call it."""
+    if name is not None:
+        try:
+            return keras.losses.get(name), name
+        except ValueError as error:
+            known = [one for one in vars(keras.losses) if one.islower()]
+            raise LabError(
+                f"`loss` must be the name of a loss of Keras{like(name, known)}. "
+                f"Received: loss={name!r}"
+            ) from error
+    if model.compiled:
+        return None, "that with which the model is compiled"
+    loss = _cross_entropy(model)
+    kind = "logits" if loss.from_logits else "probabilities"
+    return loss, f"cross-entropy of classes, from {kind}"
+
+
+def _cross_entropy(model: keras.Model) -> keras.losses.SparseCategoricalCrossentropy:
     """That of classes, of logits unless the model ends in softmax."""
     last = model.layers[-1]
     activation = getattr(last, "activation", None)

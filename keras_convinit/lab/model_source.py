@@ -107,9 +107,10 @@ def unknown_classes(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             config = json.loads(archive.read("config.json"))
-    except (KeyError, ValueError, zipfile.BadZipFile):
+        return list(dict.fromkeys(_unknown(config)))
+    # What a damaged or hostile archive may raise is listed nowhere.
+    except Exception:
         return []
-    return list(dict.fromkeys(_unknown(config)))
 
 
 def _unknown(config: Any) -> Iterator[str]:

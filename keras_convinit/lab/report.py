@@ -6,12 +6,14 @@ from typing import Any
 
 import keras
 import numpy as np
+from matplotlib.backend_bases import FigureCanvasBase
 from rich.console import Console
 
 from keras_convinit import SignalReport, signal_report
 from keras_convinit.lab import data
 from keras_convinit.lab.compatibility import check_images, inputs_of
 from keras_convinit.lab.errors import LabError
+from keras_convinit.lab.files import written_beside
 from keras_convinit.lab.model_source import model_from
 
 
@@ -20,11 +22,11 @@ def report(
     console: Console,
     *,
     dataset: str | None = None,
-    batch: int = 64,
+    batch_size: int = 64,
     imports: Sequence[str] = (),
     output: Path | None = None,
 ) -> SignalReport:
-    """Prints the table of a model and writes its figure.
+    """Prints the table of a model, and then writes its figure.
 
     Args:
         source: The model, see `model_from`.
@@ -32,38 +34,55 @@ def report(
         dataset: Name of a data set, whose first images are standardised and sent
             through the model; their labels count where it is compiled with a loss.
             None for normal noise.
-        batch: How many samples.
+        batch_size: How many samples.
         imports: Modules to import before.
-        output: The file of the figure; by default one in the current folder that is
-            named after the model.
+        output: The file of the figure, a PNG where its name has no ending; by default
+            one in the current folder that is named after the model.
 
     Returns:
         The report.
 
     Raises:
-        LabError: The model or the data cannot be had or do not fit.
+        LabError: The model or the data cannot be had or do not fit, or the figure
+            cannot be written.
     """
+    path = _figure_file(output or Path(f"{_stem(source)}-signal.png"))
     model = model_from(source, imports)
     x: Any
     x, y = (
-        (_noise(model, batch), None)
+        (_noise(model, batch_size), None)
         if dataset is None
-        else _images(model, dataset, batch)
+        else _images(model, dataset, batch_size)
     )
     try:
         found = signal_report(model, x, y)
     except ValueError as error:
         raise LabError(f"No report of {source}: {error}") from error
-    path = output or Path(f"{_stem(source)}-signal.png")
-    try:
-        found.plot(path)
-    except OSError as error:
-        raise LabError(
-            f"The figure cannot be written. Received: output={str(path)!r} ({error})"
-        ) from error
+    # Before the figure, which may not find room.
     console.print(str(found), markup=False, highlight=False, soft_wrap=True)
+    with written_beside(path) as unfinished:
+        found.plot(unfinished)
     console.print(f"Figure: {path}", markup=False, highlight=False, soft_wrap=True)
     return found
+
+
+def _figure_file(path: Path) -> Path:
+    """The file of a figure, with an ending; told before anything is computed."""
+    kinds = FigureCanvasBase.get_supported_filetypes()
+    is_name = path.name not in ("", "..") and not path.is_dir()
+    if is_name and not path.suffix:
+        path = path.with_name(f"{path.name}.png")
+    if not is_name or path.is_dir() or path.suffix[1:].lower() not in kinds:
+        raise LabError(
+            "`output` must be a file for a figure, with an ending of "
+            f"{', '.join(sorted(kinds))}. Received: output={str(path)!r}"
+        )
+    if not path.parent.is_dir():
+        raise LabError(
+            "The figure cannot be written: its folder must be there. "
+            f"Received: output={str(path)!r}"
+        )
+    return path
 
 
 def _stem(source: str) -> str:

@@ -70,7 +70,8 @@ def scheme_call(text: str) -> tuple[Any, dict[str, Any]]:
                     f"{', '.join(parameters) or 'none'}. Received: {text!r}"
                 )
         return name, dict(named)
-    if _initializer(name) is None:
+    # Some cannot be made without arguments.
+    if name not in _initializers() and _initializer(name) is None:
         raise ValueError(
             f"There is no scheme or Keras initializer {name!r}"
             f"{like(str(name), (*SCHEMES, *_initializers()))}; schemes are "

@@ -139,3 +139,28 @@ def test_a_killed_training_ends_like_another(tmp_path, root, one_thread):
     for name, value in killed.items():
         if not name.startswith("generator"):
             np.testing.assert_array_equal(value, uninterrupted[name])
+
+
+def test_it_says_how_long_it_is_and_goes_on_as_asked(tmp_path):
+    result = invoked(NAME, "--output", tmp_path, *SMALL, "--epochs", 2, "--resume")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0].startswith(f"{NAME}: mlp on digits, 2 epochs, by arpit, on ")
+    assert lines[1].startswith("Epochs 1 to 2, each of 5 steps of 32 images.")
+    assert lines[2].startswith("Epoch 1 of 2: loss ")
+    assert "to go" in lines[2]
+    assert lines[3].startswith("Epoch 2 of 2: loss ")
+    # What has a result has nothing more to do.
+    again = invoked(NAME, "--output", tmp_path, *SMALL, "--epochs", 2)
+    assert again.exit_code == 0
+    assert "Epoch 1" not in again.stdout
+
+
+def test_a_preset_can_be_typed(tmp_path):
+    scheme = "zhang_backward:gamma=zhang2022/cifar10/vgg19"
+    options = [*SMALL, "--epochs", 1, "--scheme", scheme]
+    result = invoked(NAME, "--output", tmp_path, *options)
+    assert result.exit_code == 0, result.output
+    values = json.loads((tmp_path / "result.json").read_text())
+    given = values["settings"]["recipe"]["initialization"]["arguments"]
+    assert given == {"gamma": "zhang2022/cifar10/vgg19"}

@@ -10,6 +10,7 @@ from keras_convinit import initialize
 from keras_convinit.lab import cli
 from keras_convinit.lab.cli import _app
 from keras_convinit.lab.data import load
+from keras_convinit.lab.scheme_source import scheme_call, scheme_from
 from keras_convinit.schemes._search import AbstractSearch
 
 SMALL = "plain_cnn:3,width=4,strides=()"
@@ -96,7 +97,10 @@ def test_what_is_there_is_not_lost():
         (["--scheme", "lsuv:1"], "Arguments of a scheme must have names"),
         (["--scheme", "he_normal:gain=2"], "must be given arguments that it takes"),
         (["--scheme", "lsuv"], "`data` must be given"),
-        (["--scheme", "fixup"], "was not initialised"),
+        (["--scheme", "gradinit"], "On the command line: --dataset digits|"),
+        (["--scheme", "constant"], "must be given arguments that it takes"),
+        (["--loss", "sparse_categorical"], "(did you mean sparse_categorical_crosse"),
+        (["--scheme", "fixup"], "was not initialized"),
         (["--dataset", "mnist "], "`dataset` must be one of"),
         (["--output", "a.h5"], "`output` must be a .keras file"),
         (["--output", "small.keras/a.keras"], "`output` must be a fo"),
@@ -140,3 +144,46 @@ def test_ctrl_c_in_a_search_writes_nothing(press, monkeypatch):
     result = invoked(SMALL, *arguments, "--output", "ready.keras")
     assert result.exit_code == 130
     assert not list(pathlib.Path().iterdir())
+
+
+def test_a_loss_is_found_or_named():
+    network().save("small.keras")
+    search = ["--scheme", "metainit:steps=1,batch_size=8"]
+    result = invoked("small.keras", *search, "--output", "a.keras")
+    assert result.exit_code == 0, result.output
+    assert "Loss: cross-entropy of classes, from logits" in result.stdout
+    result = invoked("small.keras", *search, "--loss", "mse", "--output", "b.keras")
+    assert result.exit_code == 0, result.output
+    assert "Loss: mse" in result.stdout
+    losses = [
+        json.loads(pathlib.Path(f"{name}.json").read_text())["history"]["loss"]
+        for name in "ab"
+    ]
+    assert losses[0] != losses[1]
+
+
+def test_arguments_that_an_initializer_cannot_do_without_can_be_given():
+    network().save("small.keras")
+    scheme = ["--scheme", "constant:value=0.5"]
+    result = invoked("small.keras", *scheme, "--output", "a.keras")
+    assert result.exit_code == 0, result.output
+    kernel = keras.models.load_model("a.keras").get_weights()[0]
+    np.testing.assert_array_equal(kernel, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments"),
+    [
+        (
+            "zhang_backward:gamma=zhang2022/cifar100/resnet110",
+            {"gamma": "zhang2022/cifar100/resnet110"},
+        ),
+        (
+            "gradinit:preset=zhu2021/cifar10/vgg19_bn,iterations=3",
+            {"preset": "zhu2021/cifar10/vgg19_bn", "iterations": 3},
+        ),
+    ],
+)
+def test_presets_can_be_typed(text, arguments):
+    assert scheme_call(text) == (text.partition(":")[0], arguments)
+    scheme_from(text)

@@ -1,12 +1,16 @@
+import errno
 import importlib
 import os
+import pathlib
 import sys
+import zipfile
 
 import keras
 import pytest
 from typer.testing import CliRunner
 
-from keras_convinit import signal_report
+import keras_convinit
+from keras_convinit import SignalReport, signal_report
 from keras_convinit.lab import cli
 from keras_convinit.lab.cli import _app
 from keras_convinit.lab.data import load
@@ -146,3 +150,101 @@ def test_inputs_that_are_whole_numbers():
     result = invoked("small.keras")
     assert result.exit_code == _app.MISSING
     assert "no real numbers" in result.stderr
+
+
+def damaged(offset, value):
+    """A file of which one byte of the directory is wrong."""
+    network().save("small.keras")
+    content = bytearray(pathlib.Path("small.keras").read_bytes())
+    place = content.find(b"PK\x01\x02")
+    while b"config.json" not in content[place : place + 60]:
+        place = content.find(b"PK\x01\x02", place + 1)
+    content[place + offset] = value
+    return bytes(content)
+
+
+@pytest.mark.parametrize("command", ["report", "init", "compare"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        lambda: damaged(10, 8),
+        lambda: damaged(10, 99),
+        lambda: damaged(8, 1),
+        lambda: damaged(6, 99),
+        lambda: damaged(45, 185),
+        lambda: b"",
+        lambda: b"PK",
+    ],
+)
+def test_a_damaged_file_is_told_in_one_line(command, content):
+    with open("bad.keras", "wb") as file:
+        file.write(content())
+    arguments = {
+        "report": ["bad.keras"],
+        "init": ["bad.keras", "--output", "new.keras"],
+        "compare": ["--model", "bad.keras", "--dataset", "digits", "--output", "out"],
+    }
+    result = CliRunner().invoke(cli.app, [command, *arguments[command]])
+    assert result.exit_code == _app.MISSING, result.output
+    assert "bad.keras cannot be loaded" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_what_is_nested_without_end_is_told_in_one_line():
+    with zipfile.ZipFile("deep.keras", "w") as archive:
+        archive.writestr("config.json", '{"a":' * 100_000 + "1" + "}" * 100_000)
+    result = invoked("deep.keras")
+    assert result.exit_code == _app.MISSING
+    assert "deep.keras cannot be loaded" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_the_table_is_shown_where_the_figure_finds_no_room(monkeypatch):
+    network().save("small.keras")
+
+    def full(report, path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(SignalReport, "plot", full)
+    result = invoked("small.keras")
+    assert result.exit_code == _app.MISSING
+    assert "layer" in result.stdout
+    assert "small-signal.png cannot be written (No space left" in result.stderr
+    assert not [name for name in os.listdir() if "png" in name]
+
+
+@pytest.mark.parametrize(
+    ("output", "written"),
+    [("s", "s.png"), ("s.v2.pdf", "s.v2.pdf"), ("there/s.svg", "there/s.svg")],
+)
+def test_the_figure_is_where_it_is_said_to_be(output, written):
+    network().save("small.keras")
+    os.mkdir("there")
+    result = invoked("small.keras", "--output", output)
+    assert result.exit_code == 0, result.output
+    assert f"Figure: {written}" in result.stdout.splitlines()
+    assert os.path.getsize(written) > 1000
+
+
+@pytest.mark.parametrize("output", [".", "..", "a.bmp2", "there", ""])
+def test_what_can_be_no_figure_is_told_before_anything(output, monkeypatch):
+    network().save("small.keras")
+    os.mkdir("there")
+    monkeypatch.setattr("keras_convinit.lab.report.signal_report", None)
+    result = invoked("small.keras", "--output", output)
+    assert result.exit_code == _app.MISSING
+    assert "`output` must be a file for a figure" in result.stderr
+
+
+def test_the_help_says_what_runs_code():
+    for command in ("report", "init", "compare"):
+        shown = CliRunner().invoke(cli.app, [command, "--help"]).stdout
+        words = " ".join(shown.replace("│", " ").split())
+        assert "runs its code" in words
+        assert "current folder is looked in first" in words
+
+
+def test_the_version():
+    result = CliRunner().invoke(cli.app, ["--version"])
+    assert result.exit_code == 0
+    assert result.stdout.strip() == f"keras_convinit {keras_convinit.__version__}"

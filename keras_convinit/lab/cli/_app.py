@@ -2,9 +2,11 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Annotated, Any
 
 import typer
 
+import keras_convinit
 from keras_convinit.lab.errors import LabError
 
 # Exit statuses.
@@ -15,10 +17,37 @@ INTERRUPTED = 130
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
 
+# What several commands say of the same option.
+MODEL_HELP = (
+    "A network of the lab such as resnet_cifar:20; a .keras file; or "
+    "package.module:function, which is imported and called: that runs its code. The "
+    "current folder is looked in first."
+)
+IMPORT_HELP = (
+    "A module with classes that the file needs. To import it runs its code; the "
+    "current folder is looked in first."
+)
+RESUME: Any = typer.Option(
+    "--resume", help="What it does anyway: to go on with what is finished."
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"keras_convinit {keras_convinit.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def commands() -> None:
-    """Initialisation that makes deep convolutional networks trainable."""
-    # With a callback, a single command keeps its name.
+def commands(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Show the version."
+        ),
+    ] = False,
+) -> None:
+    """Makes deep convolutional networks trainable before their first step."""
 
 
 @contextlib.contextmanager

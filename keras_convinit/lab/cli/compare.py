@@ -10,7 +10,10 @@ from rich.console import Console
 
 from keras_convinit.lab.call_text import split_calls
 from keras_convinit.lab.cli._app import (
+    IMPORT_HELP,
     INTERRUPTED,
+    MODEL_HELP,
+    RESUME,
     WRONG_OPTION,
     app,
     failure,
@@ -27,17 +30,14 @@ from keras_convinit.lab.over_seeds import WINDOW
 def compare(
     model: Annotated[
         str,
-        typer.Option(
-            help="A network of the lab such as resnet_cifar:20, a .keras file, or "
-            "package.module:function, which makes a model that gives logits or ends "
-            "in a softmax."
-        ),
+        typer.Option(help=f"{MODEL_HELP} It gives logits, or ends in a softmax."),
     ],
     dataset: Annotated[
         str,
         typer.Option(
             help=f"One of {', '.join(DATASETS)}, of which a tenth of the training "
-            "images validates; or package.module:function, which gives a pair of "
+            "images validates; or package.module:function, which is imported and "
+            "called (that runs its code) and gives a pair of "
             "tf.data sets, to train on and to validate on, of batches of (images, "
             "labels): images as the model takes them, labels whole numbers or one-hot."
         ),
@@ -89,8 +89,9 @@ def compare(
     ] = THRESHOLD,
     imports: Annotated[
         list[str] | None,
-        typer.Option("--import", help="A module with classes that the file needs."),
+        typer.Option("--import", help=IMPORT_HELP),
     ] = None,
+    resume: Annotated[bool, RESUME] = False,
 ) -> None:
     """Compares initialisations of a model: tables, a figure and a page.
 
@@ -98,6 +99,7 @@ def compare(
     same options, it goes on where it ended; further schemes, learning rates and seeds
     are added to what is there. KERAS_BACKEND chooses the backend.
     """
+    del resume
     try:
         if not 0 < threshold <= 1:
             raise ValueError(

@@ -6,7 +6,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from keras_convinit.lab.cli._app import WRONG_OPTION, app, failure, friendly
+from keras_convinit.lab.cli._app import (
+    IMPORT_HELP,
+    MODEL_HELP,
+    WRONG_OPTION,
+    app,
+    failure,
+    friendly,
+)
 from keras_convinit.lab.data import DATASETS
 from keras_convinit.lab.init import init as run_init
 
@@ -15,11 +22,7 @@ from keras_convinit.lab.init import init as run_init
 def init(
     model: Annotated[
         str,
-        typer.Argument(
-            metavar="MODEL",
-            help="A network of the lab such as resnet_cifar:20, a .keras file, or "
-            "package.module:function.",
-        ),
+        typer.Argument(metavar="MODEL", help=MODEL_HELP),
     ],
     output: Annotated[
         Path, typer.Option(help="The .keras file to write; the report lies beside it.")
@@ -37,13 +40,22 @@ def init(
             help=f"One of {', '.join(DATASETS)}, for schemes that look at data."
         ),
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=2, help="Images at most; all without.")
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            help="For schemes that look at a loss: the name of one of Keras', such as "
+            "mse. Without, that with which the model is compiled, else the "
+            "cross-entropy of classes."
+        ),
+    ] = None,
+    subset: Annotated[
+        int | None,
+        typer.Option("--subset", "--limit", min=2, help="Images at most; all without."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides all that is random.")] = 0,
     imports: Annotated[
         list[str] | None,
-        typer.Option("--import", help="A module with classes that the file needs."),
+        typer.Option("--import", help=IMPORT_HELP),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace what is there.")
@@ -60,7 +72,8 @@ def init(
             output,
             Console(),
             dataset=dataset,
-            limit=limit,
+            loss=loss,
+            subset=subset,
             seed=seed,
             imports=imports or (),
             overwrite=overwrite,

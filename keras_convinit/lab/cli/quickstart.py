@@ -45,7 +45,12 @@ def quickstart(
         float, typer.Option(help="Of SGD with momentum 0.9, the same for all.")
     ] = DEFAULT.learning_rate,
     limit: Annotated[
-        int, typer.Option(help="Training images, and held-out images, at most.")
+        int,
+        typer.Option(
+            "--subset",
+            "--limit",
+            help="Training images, and held-out images, at most.",
+        ),
     ] = DEFAULT.limit,
     output: Annotated[
         Path, typer.Option(help="Folder for quickstart.png and quickstart.json.")

@@ -18,7 +18,11 @@ from keras_convinit.lab.recipes import Recipe
 def recipes(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="NAME", help="Of a recipe, to show all of it."),
+        typer.Argument(
+            metavar="NAME",
+            help="Of a recipe, to show all of it; or a part of names such as vgg19, or "
+            "a pattern such as '*/resnet56/*', to list those.",
+        ),
     ] = None,
     paper: Annotated[
         str | None, typer.Option(help="Only those of zhang2022, or of arpit2019.")
@@ -27,10 +31,13 @@ def recipes(
     """Lists the recipes, or shows one of them whole."""
     console = Console()
     with friendly():
+        found = catalogue.names(paper)
         if name is not None:
-            console.print(shown(catalogue.get(name)))
-            return
-        console.print(listed([catalogue.get(one) for one in catalogue.names(paper)]))
+            matching = [one for one in catalogue.matching(name) if one in found]
+            # Where there is none, `get` says so, with the nearest.
+            found = tuple(matching) or (name,)
+        recipes = [catalogue.get(one) for one in found]
+        console.print(shown(recipes[0]) if len(recipes) == 1 else listed(recipes))
 
 
 def listed(found: list[Recipe]) -> Table:

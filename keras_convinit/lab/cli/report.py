@@ -6,7 +6,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from keras_convinit.lab.cli._app import WRONG_OPTION, app, failure, friendly
+from keras_convinit.lab.cli._app import (
+    IMPORT_HELP,
+    MODEL_HELP,
+    WRONG_OPTION,
+    app,
+    failure,
+    friendly,
+)
 from keras_convinit.lab.data import DATASETS
 from keras_convinit.lab.report import report as run_report
 
@@ -15,21 +22,23 @@ from keras_convinit.lab.report import report as run_report
 def report(
     model: Annotated[
         str,
-        typer.Argument(
-            metavar="MODEL", help="A .keras file, or package.module:function."
-        ),
+        typer.Argument(metavar="MODEL", help=MODEL_HELP),
     ],
     dataset: Annotated[
         str | None,
         typer.Option(help=f"One of {', '.join(DATASETS)}; without, normal noise."),
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Samples to send through.")] = 64,
+    batch_size: Annotated[
+        int,
+        typer.Option("--batch-size", "--batch", min=1, help="Samples to send through."),
+    ] = 64,
     imports: Annotated[
         list[str] | None,
-        typer.Option("--import", help="A module with classes that the file needs."),
+        typer.Option("--import", help=IMPORT_HELP),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="File of the figure, such as signal.png.")
+        Path | None,
+        typer.Option(help="File of the figure, such as signal.png or signal.pdf."),
     ] = None,
 ) -> None:
     """Shows what happens to signals in a model: a table and a figure."""
@@ -41,7 +50,7 @@ def report(
             model,
             Console(),
             dataset=dataset,
-            batch=batch,
+            batch_size=batch_size,
             imports=imports or (),
             output=output,
         )

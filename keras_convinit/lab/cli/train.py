@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Annotated
 
+import keras
 import typer
 from rich.console import Console
 
 from keras_convinit.lab import recipes
-from keras_convinit.lab.cli._app import WRONG_OPTION, app, failure, friendly
+from keras_convinit.lab.cli._app import RESUME, WRONG_OPTION, app, failure, friendly
 from keras_convinit.lab.data import DATASETS
+from keras_convinit.lab.progress import TrainingProgress
 from keras_convinit.lab.training import Result
 from keras_convinit.lab.training.distribution import STRATEGIES
 from keras_convinit.lab.training.precision import PRECISIONS
@@ -55,6 +57,7 @@ def train(
         bool | None,
         typer.Option("--xla/--no-xla", help="Compile by XLA; else Keras chooses."),
     ] = None,
+    resume: Annotated[bool, RESUME] = False,
     distribute: Annotated[
         str | None,
         typer.Option(
@@ -70,6 +73,7 @@ def train(
     A run whose loss is NaN or infinite ends there with accuracy 0: a result like
     others. KERAS_BACKEND chooses the backend.
     """
+    del resume
     console = Console()
     with friendly():
         found = recipes.get(recipe)
@@ -89,8 +93,17 @@ def train(
             )
         except ValueError as error:
             raise failure(error, WRONG_OPTION) from error
-        verbose = 1 if console.is_terminal else 2
-        result = carried_out(settings, output, verbose)
+        chosen = settings.recipe
+        console.print(
+            f"{chosen.name}: {chosen.network} on {chosen.dataset}, "
+            f"{chosen.epochs} epochs, by {chosen.initialization.scheme}, on "
+            f"{keras.backend.backend()}. Interrupted, the same command goes on.",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+        with TrainingProgress(console, chosen.batch_size) as progress:
+            result = carried_out(settings, output, callbacks=[progress])
     console.print(
         summary(result, output), markup=False, highlight=False, soft_wrap=True
     )

@@ -105,7 +105,9 @@ def _compared(
     ranking = ranked(plan, journal.runs, threshold)
     if any(row.runs for row in ranking.best):
         console.print(ranking_table(ranking, threshold))
-        _write(plan, ranking, journal.runs, output, threshold, command, settings)
+        # What a data set of the user's own has, whatever the options say.
+        used = {**settings, "batch_size": images.batch_size}
+        _write(plan, ranking, journal.runs, output, threshold, command, used)
         _say(console, f"Report: {output / PAGE}")
         _say(console, f"Figure: {output / FIGURE}")
         _say(console, f"Numbers: {output / RUNS}")

@@ -19,11 +19,13 @@ class AbstractImages(abc.ABC):
             number of classes.
         counts: How many images there are to train and to validate with.
         steps_per_epoch: How many batches the former are.
+        batch_size: Images of a batch, of the largest one.
     """
 
     sample: ImageDataset
     counts: dict[str, int]
     steps_per_epoch: int
+    batch_size: int
 
     @abc.abstractmethod
     def training(self, seed: int) -> Any:

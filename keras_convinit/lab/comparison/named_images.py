@@ -22,6 +22,7 @@ class NamedImages(AbstractImages):
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self.batch_size = plan.batch_size
         self.images = data.load(plan.dataset, plan.subset).with_validation()
         held_out, _ = self.images.part("validation")
         self.counts = {

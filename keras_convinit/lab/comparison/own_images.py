@@ -23,6 +23,7 @@ class Seen:
 
     images: int = 0
     steps: int = 0
+    largest: int = 0
     classes: int = 0
     one_hot: bool = False
 
@@ -55,6 +56,7 @@ class OwnImages(AbstractImages):
         self.one_hot = train.one_hot
         self.counts = {"training": train.images, "validation": held_out.images}
         self.steps_per_epoch = train.steps
+        self.batch_size = train.largest
         images, labels = next(training.as_numpy_iterator())
         self.sample = sample_of(
             source,
@@ -117,6 +119,7 @@ class OwnImages(AbstractImages):
             seen.classes = max(seen.classes, here)
             seen.images += len(images)
             seen.steps += 1
+            seen.largest = max(seen.largest, len(images))
         if not seen.images:
             raise self._wrong("a data set without images")
         return seen

@@ -1,6 +1,8 @@
 """Recipes by name."""
 
 import difflib
+import fnmatch
+import re
 
 from keras_convinit.lab.errors import LabError
 from keras_convinit.lab.recipes import arpit2019, zhang2022
@@ -33,6 +35,28 @@ def names(paper: str | None = None) -> tuple[str, ...]:
     )
 
 
+def matching(pattern: str) -> tuple[str, ...]:
+    """The names that a pattern stands for.
+
+    Args:
+        pattern: A name; a part of names, such as `"vgg19"` or `"table1 proposed"`, of
+            which all words have to occur; or one with `*` and `?`, for whole names.
+
+    Returns:
+        The names, in the order of the papers.
+
+    Example:
+        >>> matching("zhang2022 vgg19 metainit")
+        ('zhang2022/table1/vgg19/metainit', 'zhang2022/table2/vgg19/metainit')
+    """
+    if pattern in RECIPES:
+        return (pattern,)
+    if set(pattern) & set("*?"):
+        return tuple(fnmatch.filter(RECIPES, pattern))
+    words = re.split(r"[\s/]+", pattern.strip().lower())
+    return tuple(name for name in RECIPES if all(word in name for word in words))
+
+
 def get(name: str) -> Recipe:
     """The recipe of that name.
 
@@ -50,7 +74,8 @@ def get(name: str) -> Recipe:
         182
     """
     if name not in RECIPES:
-        near = difflib.get_close_matches(name, RECIPES, n=3, cutoff=0.5)
+        near = list(matching(name)[:3]) if name.strip() else []
+        near = near or difflib.get_close_matches(name, RECIPES, n=3, cutoff=0.5)
         advice = f"The nearest: {', '.join(near)}" if near else "None is near"
         raise LabError(
             f"No recipe has that name. {advice}. All of them: "

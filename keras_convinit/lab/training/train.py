@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def train(
     *,
     output: Path | None = None,
     verbose: int = 0,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     **settings: Any,
 ) -> Result:
     """Trains a recipe, or goes on where an earlier start in the same folder ended.
@@ -42,6 +44,7 @@ def train(
             `result.json`; None for none. Of several processes the first one writes, and
             all of them read, so that it must be the same for all.
         verbose: Of `fit`: 0 for nothing, 1 for a bar, 2 for a line each epoch.
+        callbacks: More callbacks for `fit`.
         **settings: Those of `Settings` (`seed`, `subset`, `precision`, `xla`,
             `distribute`), and what is to be in place of something in the recipe:
             `epochs`, `batch_size`, `learning_rate`, `dataset`, `scheme`.
@@ -60,12 +63,15 @@ def train(
         >>> recipe = recipes.get("arpit2019/figure2/mlp10/proposed")
         >>> train(recipe, dataset="digits", epochs=2).test_accuracy
     """
-    return carried_out(Settings.of(recipe, **settings), output, verbose)
+    return carried_out(Settings.of(recipe, **settings), output, verbose, callbacks)
 
 
 @deferred()
 def carried_out(
-    settings: Settings, output: Path | None = None, verbose: int = 0
+    settings: Settings,
+    output: Path | None = None,
+    verbose: int = 0,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> Result:
     """The same with settings that are checked already.
 
@@ -73,6 +79,7 @@ def carried_out(
         settings: What to do.
         output: As of `train`.
         verbose: As of `train`.
+        callbacks: As of `train`.
 
     Returns:
         What it brought.
@@ -105,7 +112,7 @@ def carried_out(
             claim(output, about, team.writes)
             if (output / RESULT).exists():
                 return Result.load(output)
-        result = _trained(settings, about, team, output, verbose)
+        result = _trained(settings, about, team, output, verbose, callbacks)
         if output is not None and team.writes:
             result.save(output)
         return result
@@ -117,6 +124,7 @@ def _trained(
     team: Workers,
     output: Path | None,
     verbose: int,
+    callbacks: Sequence[keras.callbacks.Callback],
 ) -> Result:
     recipe = settings.recipe
     team.check_batch(recipe.batch_size)
@@ -166,6 +174,7 @@ def _trained(
         writes=team.writes,
         settings=about,
         xla="auto" if settings.xla is None else settings.xla,
+        callbacks=callbacks,
         verbose=verbose,
     )
     check()

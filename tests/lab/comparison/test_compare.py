@@ -217,6 +217,9 @@ def test_somebody_s_own_model_and_data(invoked, tmp_path, monkeypatch):
     settings, run = map(json.loads, lines)
     assert settings["settings"]["images"] == {"training": 22, "validation": 22}
     assert len(run["accuracies"]) == 3
+    # Not the 128 of the option, which a data set of one's own does not have.
+    page = " ".join((tmp_path / "out" / "report.html").read_text().split())
+    assert '<th scope="row">batch size</th><td>8</td>' in page
     assert run["record"]["epochs"][0]["validation_accuracy"] is not None
 
     result = invoked(model="their_own:model")

@@ -46,16 +46,39 @@ def check_loss(model: keras.Model, loss: Any) -> Any:
     return resolved
 
 
-def loss_of_outputs(model: keras.Model, loss: Any, x: Any, y: Any, outputs: Any) -> Any:
+def loss_of_outputs(
+    model: keras.Model, loss: Any, x: Any, y: Any, outputs: Any, weights: Any = None
+) -> Any:
     """The loss as a scalar; the model's own has all that `fit` minimises.
 
     Called in a scope without state, so that what the model counts meanwhile is lost.
     """
     if loss is None:
-        value = model.compute_loss(x=x, y=y, y_pred=outputs, training=False)
-    else:
+        value = model.compute_loss(
+            x=x, y=y, y_pred=outputs, sample_weight=weights, training=False
+        )
+    elif weights is None:
         value = ops.mean(ops.convert_to_tensor(loss(y, outputs)))
+    elif isinstance(loss, keras.Loss):
+        losses = loss(y, outputs, sample_weight=weights)
+        value = ops.mean(ops.convert_to_tensor(losses))
+    else:
+        value = ops.mean(_weighted(ops.convert_to_tensor(loss(y, outputs)), weights))
     return ops.cast(value, keras.config.floatx())
+
+
+def _weighted(losses: Any, weights: Any) -> Any:
+    """Losses of samples, or of their positions, times the weights of the samples."""
+    if keras.tree.is_nested(weights) or not losses.shape:
+        raise ValueError(
+            "`loss` must give a number for each sample, as there are sample weights. "
+            f"Received: loss with values of shape {tuple(losses.shape)}"
+        )
+    if len(weights.shape) > len(losses.shape) and weights.shape[-1] == 1:
+        weights = ops.squeeze(weights, -1)
+    missing = len(losses.shape) - len(weights.shape)
+    weights = ops.reshape(weights, (*weights.shape, *[1] * missing))
+    return losses * ops.cast(weights, losses.dtype)
 
 
 def all_variables(model: Any) -> list[Any]:
@@ -81,12 +104,15 @@ def stateless_loss(
         forward: From inputs to outputs; None for the model in inference mode.
 
     Returns:
-        `function(trainable, other, x, y)` to a scalar, where the first two are values
-        of the model's trainable and other variables.
+        `function(trainable, other, x, y, weights)` to a scalar, where the first two
+        are values of the model's trainable and other variables, and the last, sample
+        weights, may be missing.
     """
     reference = weakref.ref(model)
 
-    def function(trainable: list[Any], other: list[Any], x: Any, y: Any) -> Any:
+    def function(
+        trainable: list[Any], other: list[Any], x: Any, y: Any, weights: Any = None
+    ) -> Any:
         model = reference()
         assert model is not None
         values = zip(all_variables(model), [*trainable, *other], strict=True)
@@ -95,12 +121,14 @@ def stateless_loss(
             list(values), collect_losses=True, initialize_variables=False
         ):
             outputs = model(x, training=False) if forward is None else forward(x)
-            return loss_of_outputs(model, loss, x, y, outputs)
+            return loss_of_outputs(model, loss, x, y, outputs, weights)
 
     return function
 
 
-def check_on_few(model: keras.Model, loss: Any, x: Any, y: Any) -> None:
+def check_on_few(
+    model: keras.Model, loss: Any, x: Any, y: Any, weights: Any = None
+) -> None:
     """Computes the loss of a few samples, for errors that can be understood.
 
     Args:
@@ -108,6 +136,7 @@ def check_on_few(model: keras.Model, loss: Any, x: Any, y: Any) -> None:
         loss: What `check_loss` gives.
         x: A nest of arrays.
         y: A nest of arrays.
+        weights: Sample weights; None for none.
 
     Raises:
         ValueError: The loss cannot be computed.
@@ -117,10 +146,12 @@ def check_on_few(model: keras.Model, loss: Any, x: Any, y: Any) -> None:
     values = [(variable, variable.value) for variable in model.variables]
     with keras.StatelessScope(values, collect_losses=True):
         outputs = model(few, training=False)
-        check_labels(model, loss, few, y, outputs)
+        check_labels(model, loss, few, y, outputs, weights)
 
 
-def check_labels(model: keras.Model, loss: Any, x: Any, y: Any, outputs: Any) -> None:
+def check_labels(
+    model: keras.Model, loss: Any, x: Any, y: Any, outputs: Any, weights: Any = None
+) -> None:
     """Computes the loss of a few samples, in a scope that has all variables.
 
     Args:
@@ -129,15 +160,16 @@ def check_labels(model: keras.Model, loss: Any, x: Any, y: Any, outputs: Any) ->
         x: The samples.
         y: Labels, a nest of arrays, for them and maybe others behind them.
         outputs: Outputs for the samples; their values do not matter.
+        weights: Sample weights, likewise; None for none.
 
     Raises:
         ValueError: There is no loss for such labels and outputs.
     """
     _check_classes(model.loss if loss is None else loss, y, outputs)
     count = len(keras.tree.flatten(outputs)[0])
-    labels = _data.tensors(_data.first(y, count))
+    labels, weights = (_data.tensors(_data.first(nest, count)) for nest in (y, weights))
     try:
-        loss_of_outputs(model, loss, x, labels, outputs)
+        loss_of_outputs(model, loss, x, labels, outputs, weights)
     # Every framework has errors of its own for what does not fit.
     except Exception as error:
         raise ValueError(

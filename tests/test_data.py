@@ -313,6 +313,61 @@ def test_labels_and_outputs_by_name():
     assert signal_report(model, (X, y)).loss == pytest.approx(expected, rel=1e-5)
 
 
+WEIGHTS = np.random.default_rng(6).uniform(0.1, 4, COUNT)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [None, "mean_squared_error", keras.losses.MeanSquaredError()],
+    ids=["own", "name", "object"],
+)
+def test_sample_weights_are_counted_in_a_hessian(loss):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, use_bias=False)])
+    model.compile("sgd", "mean_squared_error")
+    exact = np.linalg.norm(2 * X.T @ (WEIGHTS[:, None] * X) / COUNT, 2)
+    for weights in (WEIGHTS, WEIGHTS[:, None]):
+        for size in (5, COUNT):
+            found = hessian_norm(
+                model, (X, Y, weights), loss=loss, batch_size=size, tolerance=1e-5
+            )
+            assert found.value == pytest.approx(exact, rel=1e-4)
+
+
+@pytest.mark.parametrize("scheme", ["gradinit", "metainit"])
+def test_sample_weights_are_counted_in_a_search(scheme):
+    settings = {"gradinit": {"iterations": 1}, "metainit": {"steps": 1}}[scheme]
+
+    def loss_at_start(*parts, **arguments):
+        report = initialize(
+            network(),
+            scheme,
+            data=iter([list(parts)] * 2),
+            seed=0,
+            start=None,
+            batch_size=COUNT,
+            verbose=False,
+            **settings,
+            **arguments,
+        )
+        return report.history["loss"][0]
+
+    plain = loss_at_start(X, Y)
+    assert loss_at_start(X, Y, np.full(COUNT, 3.0)) == pytest.approx(3 * plain, 1e-5)
+    first = loss_at_start(X, Y, np.eye(COUNT)[0], loss="mean_squared_error")
+    rest = loss_at_start(X, Y, 1 - np.eye(COUNT)[0], loss="mean_squared_error")
+    assert first + rest == pytest.approx(plain, rel=1e-5)
+    assert first != pytest.approx(plain, rel=0.01)
+
+
+def test_sample_weights_need_losses_of_samples():
+    with pytest.raises(ValueError, match="must give a number for each sample"):
+        hessian_norm(
+            network(), (X, Y, WEIGHTS), loss=lambda y, out: keras.ops.mean(out - y)
+        )
+    with pytest.raises(ValueError, match="its sample weights must have the same"):
+        hessian_norm(network(), (X, Y, WEIGHTS[:3]))
+
+
 def stateful(size):
     model = keras.Sequential(
         [

@@ -151,7 +151,7 @@ def hessian_norm(
         )
     loss = check_loss(model, loss)
     with backend.undisturbed(model):
-        check_on_few(model, loss, batch.x, batch.y)
+        check_on_few(model, loss, batch.x, batch.y, batch.weights)
         hessian = _Hessian(model, loss, batch, size or batch_size, seed)
         start = np.random.default_rng(seed).standard_normal(hessian.size)
         # 25 million weights times 100 vectors: no more digits than the weights have.
@@ -207,8 +207,8 @@ class _Hessian:
         # Where the model draws at random, all products are of one Hessian.
         backend.seed_all(self._seed)
         total, product = 0.0, np.zeros_like(vector)
-        for (x, y, _), share in self._batches:
-            loss, parts = self._once(directions, x, y)
+        for tensors, share in self._batches:
+            loss, parts = self._once(directions, *tensors)
             total += share * float(keras.ops.convert_to_numpy(loss))
             ends = np.cumsum(self._sizes)
             for part, size, end in zip(parts, self._sizes, ends, strict=True):
@@ -226,9 +226,9 @@ class _Hessian:
             )
         return product
 
-    def _once(self, directions: list[Any], x: Any, y: Any) -> Any:
+    def _once(self, directions: list[Any], *tensors: Any) -> Any:
         try:
-            return self._product(directions, x, y)
+            return self._product(directions, *tensors)
         except (LookupError, NotImplementedError) as error:
             raise ValueError(
                 "The framework must have a second derivative of every operation of "
@@ -243,8 +243,8 @@ def _product(model: keras.Model, loss: Any) -> Any:
     reference = weakref.ref(model)
     count = len(model.trainable_variables)
 
-    def product(values: list[Any], directions: list[Any], x: Any, y: Any) -> Any:
+    def product(values: list[Any], directions: list[Any], *tensors: Any) -> Any:
         compute = backend.hessian_product(value)
-        return compute(values[:count], directions, values[count:], x, y)
+        return compute(values[:count], directions, values[count:], *tensors)
 
     return backend.compiled(product, lambda: all_variables(reference()))

@@ -15,6 +15,8 @@ from keras_convinit.schemes._search import Problem
 class Programs:
     """The three things that are computed, each compiled once.
 
+    A batch is of tensors: inputs, labels, and sample weights or None.
+
     Args:
         scales: What is scaled.
         problem: The model and its loss.
@@ -42,23 +44,23 @@ class Programs:
         self._of_norm = compiled(self._compute_of_norm)
         self._after_step = compiled(self._compute_after_step)
 
-    def gradient(self, at: np.ndarray, x: Any, y: Any) -> tuple[float, float, Any]:
+    def gradient(self, at: np.ndarray, *batch: Any) -> tuple[float, float, Any]:
         """The loss, the norm of its gradient, and the gradient."""
-        loss, norm, gradient = self._gradient(_tensor(at), x, y)
+        loss, norm, gradient = self._gradient(_tensor(at), *batch)
         return _number(loss), _number(norm), gradient
 
     def of_norm(
-        self, at: np.ndarray, gradient: Any, norm: float, x: Any, y: Any
+        self, at: np.ndarray, gradient: Any, norm: float, *batch: Any
     ) -> np.ndarray:
         """The slopes of the norm of the gradient."""
-        slopes = self._of_norm(_tensor(at), gradient, _tensor(norm), x, y)
+        slopes = self._of_norm(_tensor(at), gradient, _tensor(norm), *batch)
         return ops.convert_to_numpy(slopes).astype("float64")
 
     def after_step(
-        self, at: np.ndarray, gradient: Any, norm: float, x: Any, y: Any
+        self, at: np.ndarray, gradient: Any, norm: float, *batch: Any
     ) -> tuple[float, np.ndarray]:
         """The loss after a step, and the slopes of it over the length of the step."""
-        loss, slopes = self._after_step(_tensor(at), gradient, _tensor(norm), x, y)
+        loss, slopes = self._after_step(_tensor(at), gradient, _tensor(norm), *batch)
         return _number(loss), ops.convert_to_numpy(slopes).astype("float64")
 
     def _directions(self, gradient: list[Any], norm: Any) -> list[Any]:
@@ -68,9 +70,9 @@ class Programs:
         tiny = ops.maximum(norm, 1e-30)
         return [each / ops.cast(tiny, each.dtype) for each in gradient]
 
-    def _compute_gradient(self, values: list[Any], at: Any, x: Any, y: Any) -> Any:
+    def _compute_gradient(self, values: list[Any], at: Any, *batch: Any) -> Any:
         points = self._scales.applied(values[: self._count], at)
-        loss, _, gradient = self._derived(points, values[self._count :], x, y)
+        loss, _, gradient = self._derived(points, values[self._count :], *batch)
         if self._signs:
             sizes = [ops.cast(ops.sum(ops.abs(g)), "float32") for g in gradient]
             return loss, ops.sum(ops.stack(sizes)), gradient
@@ -78,16 +80,16 @@ class Programs:
         return loss, backend.norm(ops.stack(sizes), wide=False), gradient
 
     def _compute_of_norm(
-        self, values: list[Any], at: Any, gradient: Any, norm: Any, x: Any, y: Any
+        self, values: list[Any], at: Any, gradient: Any, norm: Any, *batch: Any
     ) -> Any:
         points = self._scales.applied(values[: self._count], at)
         directions = self._directions(gradient, norm)
         product = backend.hessian_product(self._loss)
-        _, products = product(points, directions, values[self._count :], x, y)
+        _, products = product(points, directions, values[self._count :], *batch)
         return self._scales.slopes(values[: self._count], products)
 
     def _compute_after_step(
-        self, values: list[Any], at: Any, gradient: Any, norm: Any, x: Any, y: Any
+        self, values: list[Any], at: Any, gradient: Any, norm: Any, *batch: Any
     ) -> Any:
         points = [
             point - self._step_size * direction
@@ -97,13 +99,13 @@ class Programs:
                 strict=True,
             )
         ]
-        loss, _, slopes = self._derived(points, values[self._count :], x, y)
+        loss, _, slopes = self._derived(points, values[self._count :], *batch)
         slopes = self._scales.slopes(values[: self._count], slopes)
         return loss, slopes / self._step_size
 
-    def _derived(self, points: list[Any], others: list[Any], x: Any, y: Any) -> Any:
+    def _derived(self, points: list[Any], others: list[Any], *batch: Any) -> Any:
         def value(points: list[Any]) -> Any:
-            return self._loss(points, others, x, y), ()
+            return self._loss(points, others, *batch), ()
 
         return backend.gradient(value)(points)
 

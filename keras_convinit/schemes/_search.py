@@ -111,7 +111,7 @@ class AbstractScaling(AbstractScheme):
                 f"Received: the model {model.name!r}, which has none"
             )
         if samples is not None:
-            check_on_few(model, loss, samples.x, samples.y)
+            check_on_few(model, loss, samples.x, samples.y, samples.weights)
         stay = kept(graph)
         started = None if self.start is None else self.start.apply(task)
         # Programs are compiled for variables: while they search, these have the start.

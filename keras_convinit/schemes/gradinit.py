@@ -162,18 +162,18 @@ class _Search(AbstractSearch):
     def step(self) -> Found:
         """Descends on the norm of the gradient, or on the loss after a step."""
         first, second = map(self._stream.next, self._sizes)
-        x, y, _ = _data.joined([first, second]).tensors()
-        loss, norm, gradient = self._programs.gradient(self.at, x, y)
+        batch = _data.joined([first, second]).tensors()
+        loss, norm, gradient = self._programs.gradient(self.at, *batch)
         constrained = norm > self._settings.max_gradient_norm
         if constrained:
             after = norm
-            slopes = self._programs.of_norm(self.at, gradient, norm, x, y)
+            slopes = self._programs.of_norm(self.at, gradient, norm, *batch)
         else:
             if not self._settings.overlap:
                 first = self._stream.next(self._sizes[0])
             second = self._stream.next(self._sizes[1])
-            x, y, _ = _data.joined([first, second]).tensors()
-            after, slopes = self._programs.after_step(self.at, gradient, norm, x, y)
+            batch = _data.joined([first, second]).tensors()
+            after, slopes = self._programs.after_step(self.at, gradient, norm, *batch)
         numbers = {
             "loss": loss,
             "gradient_norm": norm,

@@ -148,9 +148,9 @@ class _Search(AbstractSearch):
 
     def step(self) -> Found:
         """Moves each norm against the sign of the derivative of the quotient."""
-        x, y, _ = self._source.next(self._size).tensors()
+        batch = self._source.next(self._size).tensors()
         at = ops.convert_to_tensor(self.at.astype("float32"))
-        outcome = self._program(at, x, y)
+        outcome = self._program(at, *batch)
         loss, quotient, slopes = map(ops.convert_to_numpy, outcome)
         numbers = {"loss": float(loss), "quotient": float(quotient)}
         if not np.isfinite(slopes).all():
@@ -163,14 +163,14 @@ class _Search(AbstractSearch):
         self.at = np.maximum(moved, settings.floor)
         return Found((float(quotient),), numbers)
 
-    def _compute(self, values: list[Any], at: Any, x: Any, y: Any) -> Any:
+    def _compute(self, values: list[Any], at: Any, *batch: Any) -> Any:
         points = self.scales.applied(values[: self._count], at)
 
         def statistic(gradients: list[Any], products: list[Any]) -> Any:
             return gradient_quotient(gradients, products, self._settings.epsilon)
 
         derive = backend.curvature_gradient(self._loss, statistic)
-        loss, quotient, gradients = derive(points, values[self._count :], x, y)
+        loss, quotient, gradients = derive(points, values[self._count :], *batch)
         # By the scales; the norm is proportional to them, so the sign is the same.
         return loss, quotient, self.scales.slopes(values[: self._count], gradients)
 

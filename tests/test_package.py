@@ -18,6 +18,7 @@ ORDER = [
         "_quadrature",
         "_kinds",
         "_interruption",
+        "_printable",
         "_masks",
         "backend",
     },

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from keras_convinit._printable import printable
 from keras_convinit.diagnostics.signal_row import SignalRow
 
 # Okabe and Ito 2008: told apart with every kind of colour vision.
@@ -27,7 +28,8 @@ def figure_of(report: Any) -> Figure:
     title = "\n".join(
         textwrap.wrap(report.verdict, 78, max_lines=3, placeholder=" ...")
     )
-    figure.suptitle(title, fontsize=10, fontweight="bold")
+    # A dollar sign in a name is no formula.
+    figure.suptitle(title, fontsize=10, fontweight="bold", parse_math=False)
     _draw(above, [r.forward_norm for r in rows], forward_line(rows, report.inputs))
     _draw(below, [r.error_norm for r in rows], backward_line(rows))
     above.set_ylabel("norm of the output\nat a position")
@@ -117,7 +119,7 @@ def _mark(axes: Axes, troubles: Sequence[Any], count: int) -> None:
             continue
         left = trouble.row < count / 2
         axes.annotate(
-            f"{trouble.kind}: {trouble.path}",
+            f"{trouble.kind}: {printable(trouble.path)}",
             (trouble.row + 1, 0.97),
             xycoords=("data", "axes fraction"),
             xytext=(4 if left else -4, 0),
@@ -126,4 +128,5 @@ def _mark(axes: Axes, troubles: Sequence[Any], count: int) -> None:
             va="top",
             fontsize=8,
             color=TROUBLE,
+            parse_math=False,
         )

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from keras_convinit._printable import printable
 from keras_convinit.diagnostics.signal_row import SignalRow
 
 WIDTH = 100
@@ -25,18 +26,19 @@ COLUMNS = (
 def text(rows: Sequence[SignalRow], verdict: str) -> str:
     """The verdict and a line for each row, at most 100 characters wide."""
     numbers = sum(width + 1 for _, width, _ in COLUMNS)
-    longest = max((len(row.path) for row in rows), default=0)
+    paths = [printable(row.path) for row in rows]
+    longest = max(map(len, paths), default=0)
     wide = min(max(longest, 5), WIDTH - TYPE - 1 - numbers)
     lines = [
         f"{'layer':{wide}} {'type':{TYPE}}"
         + "".join(f" {heading:>{width}}" for heading, width, _ in COLUMNS)
     ]
     lines.append("-" * len(lines[0]))
-    for row in rows:
+    for path, row in zip(paths, rows, strict=True):
         # The end of a path tells more than where it begins.
-        path = row.path if len(row.path) <= wide else f"~{row.path[1 - wide :]}"
+        shown = path if len(path) <= wide else f"~{path[1 - wide :]}"
         lines.append(
-            f"{path:{wide}} {row.type[:TYPE]:{TYPE}}"
+            f"{shown:{wide}} {printable(row.type)[:TYPE]:{TYPE}}"
             + "".join(f" {write(row):>{width}}" for _, width, write in COLUMNS)
         )
     return "\n".join([*_wrapped(verdict), "", *lines])
@@ -44,7 +46,8 @@ def text(rows: Sequence[SignalRow], verdict: str) -> str:
 
 def cells(row: SignalRow) -> list[str]:
     """The row, without shortening names."""
-    return [row.path, row.type, *(write(row) for *_, write in COLUMNS)]
+    names = printable(row.path), printable(row.type)
+    return [*names, *(write(row) for *_, write in COLUMNS)]
 
 
 def headings() -> list[str]:

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Sequence
 
+from keras_convinit._printable import printable
 from keras_convinit.diagnostics._kinds import is_normalization, is_sum
 from keras_convinit.diagnostics._step import Step
 from keras_convinit.diagnostics.signal_row import SignalRow
@@ -34,11 +35,12 @@ class Trouble:
     ratio: float | None = None
 
     def __str__(self) -> str:
+        path = printable(self.path)
         if self.kind == "not finite":
-            return f"not finite at {self.path} ({self.direction})"
+            return f"not finite at {path} ({self.direction})"
         if self.kind == "dead":
-            return f"dead: {self.path}"
-        return f"{self.kind} from {self.path} ({self.direction}, x {self.ratio:.2g})"
+            return f"dead: {path}"
+        return f"{self.kind} from {path} ({self.direction}, x {self.ratio:.2g})"
 
 
 def troubles_of(
@@ -149,5 +151,6 @@ def sentence(troubles: Sequence[Trouble], duplicates: Sequence[tuple[str, ...]])
         parts.append(f"{dead[0]}{more}")
     if duplicates:
         more = f" and {len(duplicates) - 1} more" if len(duplicates) > 1 else ""
-        parts.append(f"equal kernels: {' = '.join(duplicates[0])}{more}")
+        equal = " = ".join(map(printable, duplicates[0]))
+        parts.append(f"equal kernels: {equal}{more}")
     return "; ".join(parts) or "steady"

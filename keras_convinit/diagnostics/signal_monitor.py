@@ -6,6 +6,7 @@ import keras
 
 from keras_convinit._checks import positive_integer
 from keras_convinit._data import FirstBatch, is_set
+from keras_convinit._printable import printable
 from keras_convinit.diagnostics._event_file import EventFile
 from keras_convinit.diagnostics.signal_report import SignalReport, signal_report
 
@@ -133,5 +134,5 @@ def scalars(report: SignalReport) -> dict[str, float]:
         for name in SCALARS:
             value = getattr(row, name)
             if value is not None:
-                found[f"signal/{row.path}/{name}"] = value
+                found[f"signal/{printable(row.path)}/{name}"] = value
     return found

@@ -1,8 +1,6 @@
 """Initialises a model from the command line and writes it."""
 
-import contextlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,9 @@ from keras_convinit.lab import data
 from keras_convinit.lab.call_text import like
 from keras_convinit.lab.compatibility import check_classes, check_images
 from keras_convinit.lab.errors import LabError
-from keras_convinit.lab.files import folder_for, write_text
+from keras_convinit.lab.files import folder_for, written_beside
 from keras_convinit.lab.model_source import model_from
+from keras_convinit.lab.say import say
 from keras_convinit.lab.scheme_source import scheme_from
 
 
@@ -97,11 +96,10 @@ def init(
     if report.interrupted:
         raise KeyboardInterrupt
     _write(model, report, output, report_path)
-    lines = [str(report), f"Model: {output}", f"Report: {report_path}"]
+    lines = str(report).split("\n")
     if report.history:
-        lines.insert(1, f"Loss: {told}")
-    for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        lines.append(f"Loss: {told}")
+    say(console, *lines, f"Model: {output}", f"Report: {report_path}")
     return report
 
 
@@ -137,16 +135,7 @@ def _write(
     model: keras.Model, report: InitializationReport, output: Path, beside: Path
 ) -> None:
     """Writes both files; at no moment is there half of one."""
-    unfinished = output.with_name(f"{output.stem}.unfinished.keras")
     folder_for(output.parent)
-    try:
-        model.save(unfinished)
-        os.replace(unfinished, output)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            unfinished.unlink()
-        raise LabError(
-            "`output` must be a file that can be written. "
-            f"Received: output={str(output)!r} ({error.strerror or error})"
-        ) from error
-    write_text(beside, json.dumps(report.to_dict(), indent=1) + "\n")
+    with written_beside(output) as file, written_beside(beside) as told:
+        model.save(file)
+        told.write_text(json.dumps(report.to_dict(), indent=1) + "\n")

@@ -24,6 +24,7 @@ from keras_convinit.lab.checks import one_of, whole
 from keras_convinit.lab.files import write_whole
 from keras_convinit.lab.ownership import owned
 from keras_convinit.lab.progress import shown_progress
+from keras_convinit.lab.say import say
 from keras_convinit.lab.stories.experiment import Task, carry_out, pending
 from keras_convinit.lab.stories.figure import results_figure
 from keras_convinit.lab.stories.results import AGAIN, Results, Run
@@ -182,7 +183,7 @@ def _carried_out(options: Options, resume: bool, console: Console, path: Path) -
         earlier = Results.load(path)
         results.check_continues(earlier, path)
         results = earlier
-        console.print(f"{len(results.runs)} runs are taken over from {path}.")
+        say(console, f"{len(results.runs)} runs are taken over from {path}.")
 
     complete = True
     try:
@@ -206,15 +207,16 @@ def _carried_out(options: Options, resume: bool, console: Console, path: Path) -
 
             for grown in carry_out(results, tasks, datasets, path, observe):
                 results = grown
-                console.print(_line(results.runs[-1]))
+                say(console, _line(results.runs[-1]))
     except KeyboardInterrupt:
         complete = False
     if results.runs:
         _show(results, path, console)
     if not complete:
-        console.print(
+        say(
+            console,
             f"Interrupted after {len(results.runs)} runs. "
-            "To continue: the same command with --resume."
+            "To continue: the same command with --resume.",
         )
     return complete
 
@@ -232,4 +234,4 @@ def _show(results: Results, path: Path, console: Console) -> None:
     write_whole(
         picture, lambda file: figure.savefig(file, format="png", dpi=150), AGAIN
     )
-    console.print(f"Figure: {picture}\nNumbers: {path}")
+    say(console, f"Figure: {picture}", f"Numbers: {path}")

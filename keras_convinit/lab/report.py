@@ -15,6 +15,7 @@ from keras_convinit.lab.compatibility import check_images, inputs_of
 from keras_convinit.lab.errors import LabError
 from keras_convinit.lab.files import written_beside
 from keras_convinit.lab.model_source import model_from
+from keras_convinit.lab.say import say
 
 
 def report(
@@ -59,10 +60,10 @@ def report(
     except ValueError as error:
         raise LabError(f"No report of {source}: {error}") from error
     # Before the figure, which may not find room.
-    console.print(str(found), markup=False, highlight=False, soft_wrap=True)
+    say(console, *str(found).split("\n"))
     with written_beside(path) as unfinished:
         found.plot(unfinished)
-    console.print(f"Figure: {path}", markup=False, highlight=False, soft_wrap=True)
+    say(console, f"Figure: {path}")
     return found
 
 

@@ -5,6 +5,8 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from keras_convinit._printable import printable
+
 WIDTH = 100
 
 # The rule of what has the value that a new layer of its kind would have.
@@ -109,7 +111,8 @@ class InitializationReport:
         title = f"Initialisation by {self.scheme}"
         if self.dry_run:
             title += " (dry run: nothing was changed)"
-        table = [title, *_table(r for r in self.rows if r.rule != AS_ITS_LAYER)]
+        named = (row for row in self.rows if row.rule != AS_ITS_LAYER)
+        table = [printable(title), *_table(named)]
         lines = []
         others = [row.path for row in self.rows if row.rule == AS_ITS_LAYER]
         if others:
@@ -121,7 +124,7 @@ class InitializationReport:
             lines.append("Notes:")
             lines += [f"  {note}" for note in self.notes]
         for line in lines:
-            table += textwrap.wrap(line, WIDTH, subsequent_indent="    ")
+            table += textwrap.wrap(printable(line), WIDTH, subsequent_indent="    ")
         return "\n".join(table)
 
 
@@ -164,8 +167,7 @@ def _table(rows: Iterable[Row]) -> list[str]:
         )
     return [
         " ".join(
-            _fitted(value if isinstance(value, str) else _number(value), width, kind)
-            for value, kind, width in line
+            _fitted(_cell(value), width, kind) for value, kind, width in line
         ).rstrip()
         for line in lines
     ]
@@ -177,6 +179,10 @@ def _fitted(text: str, width: int, kind: str) -> str:
     if len(text) <= width:
         return text.ljust(width)
     return "…" + text[1 - width :] if kind == "end" else text[: width - 1] + "…"
+
+
+def _cell(value: str | float | None) -> str:
+    return printable(value) if isinstance(value, str) else _number(value)
 
 
 def _number(value: float | None) -> str:

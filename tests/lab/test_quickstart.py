@@ -268,3 +268,12 @@ def _run(story, contender, seed):
     return training.Run(
         story.name, contender.label, seed, 0.5, False, one, one, one, one, 0.1
     )
+
+
+@pytest.mark.parametrize("name", ["runs[/bold]", "runs[red]1", "runs:smile:"])
+def test_paths_are_told_as_they_are(options, pretend, tmp_path, name):
+    pretend()
+    output = tmp_path / name
+    _, text = carried_out(dataclasses.replace(options, output=output))
+    assert f"Figure: {output / 'quickstart.png'}\n" in text
+    assert f"Numbers: {output / 'quickstart.json'}\n" in text

@@ -248,3 +248,12 @@ def test_the_version():
     result = CliRunner().invoke(cli.app, ["--version"])
     assert result.exit_code == 0
     assert result.stdout.strip() == f"keras_convinit {keras_convinit.__version__}"
+
+
+def test_a_figure_is_not_written_through_a_link():
+    network().save("small.keras")
+    pathlib.Path("precious").write_text("precious")
+    pathlib.Path("figure.png").symlink_to("precious")
+    invoked("small.keras", "--output", "figure.png")
+    assert pathlib.Path("precious").read_text() == "precious"
+    assert not pathlib.Path("figure.png").is_symlink()

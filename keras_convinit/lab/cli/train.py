@@ -11,6 +11,7 @@ from keras_convinit.lab import recipes
 from keras_convinit.lab.cli._app import RESUME, WRONG_OPTION, app, failure, friendly
 from keras_convinit.lab.data import DATASETS
 from keras_convinit.lab.progress import TrainingProgress
+from keras_convinit.lab.say import say
 from keras_convinit.lab.training import Result
 from keras_convinit.lab.training.distribution import STRATEGIES
 from keras_convinit.lab.training.precision import PRECISIONS
@@ -94,27 +95,24 @@ def train(
         except ValueError as error:
             raise failure(error, WRONG_OPTION) from error
         chosen = settings.recipe
-        console.print(
+        say(
+            console,
             f"{chosen.name}: {chosen.network} on {chosen.dataset}, "
             f"{chosen.epochs} epochs, by {chosen.initialization.scheme}, on "
             f"{keras.backend.backend()}. Interrupted, the same command goes on.",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
         )
         with TrainingProgress(console, chosen.batch_size) as progress:
             result = carried_out(settings, output, callbacks=[progress])
-    console.print(
-        summary(result, output), markup=False, highlight=False, soft_wrap=True
-    )
+    say(console, *summary(result, output))
 
 
-def summary(result: Result, output: Path) -> str:
-    """What a training ended with, for people."""
+def summary(result: Result, output: Path) -> tuple[str, str]:
+    """What a training ended with, for people, in two lines."""
     epochs = len(result.record.epochs)
     end = (
         f"diverged in epoch {epochs}: accuracy 0"
         if result.diverged
         else f"{100 * result.test_accuracy:.2f} % of the test images, epochs: {epochs}"
     )
-    return f"{result.recipe}: {end} ({result.record.seconds:.0f} s)\nResult: {output}"
+    told = f"{result.recipe}: {end} ({result.record.seconds:.0f} s)"
+    return told, f"Result: {output}"

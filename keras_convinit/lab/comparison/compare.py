@@ -25,6 +25,7 @@ from keras_convinit.lab.files import write_text, write_whole
 from keras_convinit.lab.model_source import checksum
 from keras_convinit.lab.ownership import owned
 from keras_convinit.lab.progress import shown_progress
+from keras_convinit.lab.say import say
 from keras_convinit.lab.versions import versions
 
 RUNS = "runs.jsonl"
@@ -91,13 +92,13 @@ def _compared(
     }
     journal = Journal(output / RUNS, settings)
     for note in journal.notes:
-        _say(console, note)
+        say(console, note)
     wanted = plan.cases()
     finished = {run.case for run in journal.runs}
     pending = [case for case in wanted if case not in finished]
     if len(pending) < len(wanted):
         taken = len(wanted) - len(pending)
-        _say(console, f"{taken} of {len(wanted)} runs are taken over from {output}.")
+        say(console, f"{taken} of {len(wanted)} runs are taken over from {output}.")
 
     runner = Runner(plan, source, images)
     steps = plan.epochs * images.steps_per_epoch
@@ -108,13 +109,13 @@ def _compared(
         # What a data set of the user's own has, whatever the options say.
         used = {**settings, "batch_size": images.batch_size}
         _write(plan, ranking, journal.runs, output, threshold, command, used)
-        _say(console, f"Report: {output / PAGE}")
-        _say(console, f"Figure: {output / FIGURE}")
-        _say(console, f"Numbers: {output / RUNS}")
+        say(console, f"Report: {output / PAGE}")
+        say(console, f"Figure: {output / FIGURE}")
+        say(console, f"Numbers: {output / RUNS}")
     if complete:
         return ranking
     count = len({run.case for run in journal.runs} & set(wanted))
-    _say(
+    say(
         console,
         f"Interrupted after {count} of {len(wanted)} runs, which are kept. "
         "To go on: the same command.",
@@ -135,7 +136,7 @@ def _carried_out(
             for case in pending:
                 check()
                 journal.append(runner(case, begin()))
-                _say(console, _line(journal.runs[-1]))
+                say(console, _line(journal.runs[-1]))
     except KeyboardInterrupt:
         return False
     return True
@@ -190,7 +191,3 @@ def _line(run: Run) -> str:
     else:
         end = f"{100 * run.accuracy:.1f} % ({run.record.seconds:.0f} s)"
     return f"{run.case}: {end}"
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)

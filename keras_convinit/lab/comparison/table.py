@@ -2,9 +2,10 @@
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from keras_convinit._printable import printable
 from keras_convinit.lab.comparison.ranking import Ranking, Row
 
 
@@ -74,7 +75,7 @@ def ranking_table(ranking: Ranking, threshold: float) -> Group:
     if others:
         shown.append(_table("The other learning rates", others, threshold))
     reasons = [f"{scheme} refused: {reason}" for scheme, reason in refusals(ranking)]
-    return Group(*shown, *map(escape, reasons))
+    return Group(*shown, *(Text(printable(reason)) for reason in reasons))
 
 
 def _table(title: str, rows: list[tuple[str, ...]], threshold: float) -> Table:
@@ -93,7 +94,8 @@ def _table(title: str, rows: list[tuple[str, ...]], threshold: float) -> Table:
         else:
             table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        table.add_row(*map(escape, row))
+        # Texts, not words: rich reads markup and names of emoji in those.
+        table.add_row(*(Text(printable(cell)) for cell in row))
     return table
 
 

@@ -9,6 +9,7 @@ Trains on augmented images, saves the model, loads it again and compares predict
 half a minute. Held-out digits that are right after 30 epochs, with seed 0:
 
                       TensorFlow     JAX  PyTorch
+    zhang_forward         97.2 %  98.1 %   97.5 %
     zhang_backward        97.8 %  97.5 %   98.3 %
     he_normal             98.3 %  98.9 %
     glorot_uniform        10.3 %  10.3 %
@@ -22,7 +23,7 @@ import pathlib
 import keras
 import numpy as np
 
-import keras_convinit  # noqa: F401  Keras now knows "zhang_backward".
+import keras_convinit  # noqa: F401  Keras now knows "zhang_forward".
 from keras_convinit.lab import data
 from keras_convinit.lab.data.augmentation import CropFlip, Cutout
 
@@ -58,7 +59,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dataset", choices=AUGMENTATIONS, default="digits")
     parser.add_argument("--limit", type=int, help="images, at most")
-    parser.add_argument("--initializer", default="zhang_backward")
+    parser.add_argument("--initializer", default="zhang_forward")
     parser.add_argument("--layers", type=int, default=15)
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=30)

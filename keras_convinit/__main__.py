@@ -27,7 +27,8 @@ def main() -> None:
             raise
         sys.exit(
             f"The command line needs the Python package {missing}. "
-            'To get all it needs: pip install "keras_convinit[lab]"'
+            "To get all it needs, in a clone of the repository: "
+            'pip install ".[lab]"'
         )
 
 

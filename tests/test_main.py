@@ -28,7 +28,8 @@ def test_missing_extra_is_told_in_a_line(module, monkeypatch):
     # A string as status: printed to standard error, status 1.
     assert exit_.value.code == (
         f"The command line needs the Python package {module.partition('.')[0]}. "
-        'To get all it needs: pip install "keras_convinit[lab]"'
+        "To get all it needs, in a clone of the repository: "
+        'pip install ".[lab]"'
     )
 
 
@@ -63,7 +64,7 @@ def test_missing_extra_in_a_process():
         check=False,
     )
     assert done.returncode == 1
-    assert 'pip install "keras_convinit[lab]"' in done.stderr.splitlines()[-1]
+    assert 'pip install ".[lab]"' in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
 
 

@@ -61,6 +61,11 @@ def test_divergence_ends_well(tmp_path):
         ([NAME, "--scheme", "best"], 2, "initializer 'best'"),
         ([NAME, "--distribute", "multi_worker"], 2, "mirrored, data_parallel"),
         (["arpit2019/table2/resnet56/he"], 1, "--epochs N"),
+        (
+            ["arpit2019/table2/resnet56/he"],
+            1,
+            "python -m keras_convinit hessian arpit2019/table2/resnet56/he",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_one_line(tmp_path, arguments, status, message):

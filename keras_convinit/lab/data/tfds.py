@@ -44,7 +44,7 @@ def from_tfds(
         raise _unavailable(
             name,
             f"tensorflow-datasets cannot be imported ({error})",
-            'pip install "keras_convinit[lab]"',
+            'pip install ".[lab]" in a clone of the repository',
         ) from error
 
     with _quiet():

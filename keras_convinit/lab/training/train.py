@@ -8,10 +8,9 @@ from typing import Any
 
 import keras
 
-from keras_convinit import initialize
 from keras_convinit._interruption import check, deferred
-from keras_convinit.lab import data, models
-from keras_convinit.lab.data import ImageDataset, augmentation
+from keras_convinit.lab import data
+from keras_convinit.lab.data import ImageDataset
 from keras_convinit.lab.errors import LabError
 from keras_convinit.lab.files import folder_for
 from keras_convinit.lab.ownership import owned
@@ -20,6 +19,11 @@ from keras_convinit.lab.training.distribution import Workers, workers
 from keras_convinit.lab.training.evaluation import evaluated, whole_batches
 from keras_convinit.lab.training.fit import fit_recorded
 from keras_convinit.lab.training.keeping import CHECKPOINT
+from keras_convinit.lab.training.network import (
+    augmentations_of,
+    built,
+    initialize_as_told,
+)
 from keras_convinit.lab.training.precision import computing_in
 from keras_convinit.lab.training.result import RESULT, Result
 from keras_convinit.lab.training.settings import Settings, claim
@@ -89,8 +93,9 @@ def carried_out(
     """
     if settings.recipe.epochs == 0:
         raise LabError(
-            f"{settings.recipe.name} looks at a network before its first step. To "
-            "train it all the same: --epochs N"
+            f"{settings.recipe.name} looks at a network before its first step: "
+            f"python -m keras_convinit hessian {settings.recipe.name}. To train it all "
+            "the same: --epochs N"
         )
     if settings.distribute == "mirrored" and settings.recipe.optimizer.clip_norm:
         raise LabError(
@@ -140,16 +145,16 @@ def _trained(
     steps = data.steps_per_epoch(images, recipe.batch_size)
 
     keras.utils.set_random_seed(settings.seed)
-    model = _built(recipe, images)
+    model = built(recipe, images)
     if output is None or not (output / CHECKPOINT).exists():
-        _initialize(model, recipe, images, settings.seed)
+        initialize_as_told(model, recipe, images, settings.seed)
 
     def train_batches(first_epoch: int) -> Any:
         return data.batches(
             images,
             "train",
             batch_size=recipe.batch_size,
-            augmentations=_augmentations(recipe),
+            augmentations=augmentations_of(recipe),
             seed=settings.seed,
             first_epoch=first_epoch,
             epochs=recipe.epochs - first_epoch,
@@ -210,52 +215,3 @@ def _divided(images: ImageDataset, fraction: float) -> ImageDataset:
             f"`subset` must leave images to train on and {100 * fraction:g} % to "
             f"validate with. Received: {len(images.train_images)} training images"
         ) from error
-
-
-def _built(recipe: Recipe, images: ImageDataset) -> keras.Model:
-    try:
-        return getattr(models, recipe.network)(
-            input_shape=images.train_images.shape[1:],
-            num_classes=images.num_classes,
-            **recipe.arguments,
-        )
-    except ValueError as error:
-        raise LabError(
-            f"{recipe.network} cannot be built for {images.name}: {error}"
-        ) from error
-
-
-def _augmentations(recipe: Recipe) -> tuple[Any, ...]:
-    return tuple(
-        getattr(augmentation, name)(**arguments)
-        for name, arguments in recipe.augmentations
-    )
-
-
-def _initialize(
-    model: keras.Model, recipe: Recipe, images: ImageDataset, seed: int
-) -> None:
-    """By the training batches, where the scheme looks at data."""
-    # Those of all processes, so that all begin with the same weights.
-    batches = data.batches(
-        images,
-        "train",
-        batch_size=recipe.batch_size,
-        augmentations=_augmentations(recipe),
-        seed=seed,
-        epochs=recipe.epochs,
-    )
-    try:
-        report = initialize(
-            model,
-            recipe.initialization.scheme,
-            batches,
-            loss=keras.losses.CategoricalCrossentropy(from_logits=True),
-            seed=seed,
-            **recipe.initialization.arguments,
-        )
-    except ValueError as error:
-        raise LabError(f"{recipe.name} cannot be initialised: {error}") from error
-    # A search that is interrupted is content with what it has; nobody else is.
-    if report.interrupted:
-        raise KeyboardInterrupt

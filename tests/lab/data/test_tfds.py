@@ -114,7 +114,7 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     message = refused("mnist", tmp_path)
     assert "tensorflow_datasets" in message
-    assert 'pip install "keras_convinit[lab]"' in message
+    assert 'pip install ".[lab]" in a clone of the repository' in message
 
 
 def forbid_download(monkeypatch, error):

@@ -69,7 +69,7 @@ def loss_of_outputs(
 
 def _weighted(losses: Any, weights: Any) -> Any:
     """Losses of samples, or of their positions, times the weights of the samples."""
-    if keras.tree.is_nested(weights) or not losses.shape:
+    if keras.tree.is_nested(weights) or len(losses.shape) == 0:
         raise ValueError(
             "`loss` must give a number for each sample, as there are sample weights. "
             f"Received: loss with values of shape {tuple(losses.shape)}"

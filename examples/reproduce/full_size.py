@@ -21,6 +21,8 @@ from keras_convinit.lab.training.result import RESULT, Result
 
 TITLE = "Recipes at full size, on a GPU"
 PICTURE = "full_size.png"
+# Made while a constant divided the branches of their networks.
+DIVIDED = {f"arpit2019-table1-resnet56-proposed_warmup-{seed}" for seed in range(3)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +130,7 @@ def words(trained: Sequence[Trained]) -> str:
         ahead.append(f"{best.start} ({network})")
         if len({recipes.get(one.recipe).optimizer for one in own}) > 1:
             mixed.append(network)
+    divided = [one.recipe for one in trained if DIVIDED.intersection(one.folders)]
     images = _one(r.budget["train_images"] for one in trained for r in one.results)
     machines = _one(result.machine for one in trained for result in one.results)
     return (
@@ -138,6 +141,13 @@ def words(trained: Sequence[Trained]) -> str:
             f" Rows of {', '.join(mixed)} differ in their optimizers as well, as those "
             "of the paper do."
             if mixed
+            else ""
+        )
+        + (
+            f" Branches of {', '.join(divided)} were divided by a constant sqrt(B), "
+            "where the networks now have it in gains that learn, as in the paper; "
+            "these runs were not made again."
+            if divided
             else ""
         )
     )

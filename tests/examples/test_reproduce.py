@@ -590,6 +590,13 @@ def test_recipes_at_full_size(module, tmp_path):
     ]
     said = full_size.words(mixed)
     assert "Rows of zhang2022/table1/vgg19 differ in their optimizers" in said
+    assert "a constant" not in said
+
+    # Nor those of another network than the recipe has now.
+    (folder, *_) = full_size.DIVIDED
+    earlier = [dataclasses.replace(batch_norm, folders=(folder,)), diverged]
+    said = full_size.words(earlier)
+    assert f"Branches of {batch_norm.recipe} were divided by a constant" in said
 
 
 @once

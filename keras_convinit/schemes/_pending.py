@@ -26,6 +26,10 @@ class Pending:
     def __len__(self) -> int:
         return len(self._set)
 
+    def variables(self) -> list[Any]:
+        """The variables that have a value here, in the order in which they got it."""
+        return [variable for variable, _ in self._set.values()]
+
     @contextlib.contextmanager
     def in_place(self) -> Iterator[None]:
         """While it lasts, the model computes with the values that were put.

@@ -11,7 +11,7 @@ import keras
 from keras_convinit import backend
 from keras_convinit.schemes._named import resolved
 from keras_convinit.schemes._pending import Pending
-from keras_convinit.schemes._scheme import Seeds, Task
+from keras_convinit.schemes._scheme import AbstractScheme, Seeds, Task
 from keras_convinit.schemes.report import InitializationReport
 
 OTHERS = ("reset", "keep")
@@ -94,31 +94,20 @@ def initialize(
         raise ValueError(
             f"`others` must be one of {', '.join(OTHERS)}. Received: others={others!r}"
         )
-    if isinstance(scheme, list | tuple):
-        if not scheme:
-            raise ValueError("`scheme` must not be empty. Received: scheme=[]")
-        if scheme_args:
-            raise ValueError(
-                "The arguments of several schemes must be given to objects of "
-                "`keras_convinit.schemes`. "
-                f"Received: {', '.join(scheme_args)}, for {len(scheme)} schemes"
-            )
-        schemes = [resolved(one) for one in scheme]
-    else:
-        schemes = [resolved(scheme, **scheme_args)]
     seeds, pending = Seeds(seed), Pending(model)
     task = Task(model, data, loss, seeds, others, pending)
+    reports = []
     with backend.undisturbed(model), seeds.decide_defaults():
-        reports = []
-        for one in schemes:
+        for one in _schemes(scheme, scheme_args):
             reports.append(one.apply(task))
     report = functools.reduce(operator.add, reports)
     report = dataclasses.replace(report, dry_run=dry_run)
     steps = _steps_trained(model)
     if steps and len(pending):
+        some = ", ".join(variable.path for variable in pending.variables()[:3])
         note = (
-            f"{model.name} has been trained for {steps} steps, of which "
-            f"{len(pending)} variables keep nothing"
+            f"{model.name} was trained for {steps} steps, of which {len(pending)} "
+            f"variables keep nothing, such as {some}"
         )
         report = dataclasses.replace(report, notes=(note, *report.notes))
         if not dry_run:
@@ -139,3 +128,17 @@ def _steps_trained(model: keras.Model) -> int:
     if iterations is None:
         return 0
     return int(keras.ops.convert_to_numpy(iterations))
+
+
+def _schemes(scheme: Any, arguments: dict[str, Any]) -> list[AbstractScheme]:
+    if not isinstance(scheme, list | tuple):
+        return [resolved(scheme, **arguments)]
+    if not scheme:
+        raise ValueError("`scheme` must not be empty. Received: scheme=[]")
+    if arguments:
+        raise ValueError(
+            "The arguments of several schemes must be given to objects of "
+            "`keras_convinit.schemes`. "
+            f"Received: {', '.join(arguments)}, for {len(scheme)} schemes"
+        )
+    return [resolved(one) for one in scheme]

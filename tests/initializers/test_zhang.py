@@ -1,3 +1,5 @@
+import functools
+import json
 import math
 
 import keras
@@ -142,3 +144,71 @@ def test_an_unknown_activation_is_refused_at_once(cls, activation):
     with pytest.raises(ValueError, match="`activation` must be None") as caught:
         cls(activation)
     assert f"Received: activation={activation!r}" in str(caught.value)
+
+
+def tanh(x):
+    """A function of one's own, with a name of Keras."""
+    return 1.7159 * keras.ops.tanh(2.0 / 3.0 * x)
+
+
+def snake(x):
+    return x + keras.ops.square(keras.ops.sin(x))
+
+
+def trained_slopes():
+    layer = keras.layers.PReLU()
+    layer.build((None, 4))
+    layer.alpha.assign([0.9, 0.8, 0.7, 0.6])
+    return layer
+
+
+class Callable:
+    def __call__(self, x):
+        return 2 * keras.ops.tanh(x)
+
+
+class Bent(keras.layers.Layer):
+    """Not registered."""
+
+    def call(self, x):
+        return 2 * keras.ops.tanh(x)
+
+
+NOT_BY_NAME = {
+    "a name of Keras": tanh,
+    "another name": snake,
+    "lambda": lambda x: 2 * keras.ops.relu(x),
+    "operation": keras.ops.sin,
+    "partial": functools.partial(keras.activations.elu, alpha=0.3),
+    "object": Callable(),
+    "own layer": Bent(),
+    "layer of a function": keras.layers.Activation(tanh),
+    "slopes of a training": trained_slopes(),
+    "random slopes": keras.layers.PReLU(alpha_initializer="random_uniform"),
+}
+
+
+@pytest.mark.parametrize("cls", [ZhangForward, ZhangBackward])
+@pytest.mark.parametrize("name", NOT_BY_NAME)
+def test_what_has_no_name_in_a_file_is_saved_by_its_law(cls, name, tmp_path):
+    initializer = cls(NOT_BY_NAME[name], seed=1)
+    config = initializer.get_config()
+    assert config["activation"] == "linear"
+    json.dumps(config)
+    twin = keras.initializers.deserialize(keras.initializers.serialize(initializer))
+    np.testing.assert_allclose(draw(twin), draw(initializer), rtol=1e-5)
+    assert twin.get_config() == pytest.approx(config)
+    layer = keras.layers.Dense(3, kernel_initializer=initializer, name="dense")
+    model = keras.Sequential([keras.Input((4,)), layer])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    found = loaded.get_layer("dense").kernel_initializer
+    geometry = Geometry.from_shape((3, 3, 4, 5))
+    assert found.kernel_variance(geometry) == pytest.approx(
+        initializer.kernel_variance(geometry)
+    )
+
+
+def test_an_activation_layer_is_saved_by_the_name_of_its_function():
+    config = ZhangForward(keras.layers.Activation("tanh")).get_config()
+    assert (config["activation"], config["scale"]) == ("tanh", 1.0)

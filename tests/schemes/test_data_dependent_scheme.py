@@ -235,3 +235,62 @@ def test_for_weight_normalised_layers():
         ValueError, match=r'weight-normalised.*"auto".*Received: a model'
     ):
         initialize(model, "data_dependent", data=samples(8, 4))
+
+
+SEPARABLE = {
+    "one dimension": (WeightNormConv1D, layers.SeparableConv1D, (8, 3)),
+    "two dimensions": (WeightNormConv2D, layers.SeparableConv2D, (8, 8, 3)),
+}
+
+
+@pytest.mark.parametrize("others", ["reset", "keep"])
+@pytest.mark.parametrize("filters", [2, 4])
+@pytest.mark.parametrize("name", SEPARABLE)
+def test_a_separable_classifier_starts_as_its_layer_says(name, filters, others):
+    conv, separable, shape = SEPARABLE[name]
+    head = separable(
+        filters,
+        3,
+        depthwise_initializer="ones",
+        pointwise_initializer=keras.initializers.Constant(0.5),
+    )
+    pooled = getattr(layers, f"GlobalAveragePooling{len(shape) - 1}D")()
+    model = keras.Sequential(
+        [keras.Input(shape), conv(4, 3, activation="relu"), head, pooled]
+    )
+    report = initialize(
+        model, "data_dependent", samples(16, *shape), seed=0, others=others
+    )
+    assert (keras.ops.convert_to_numpy(head.depthwise_kernel) == 1).all()
+    assert (keras.ops.convert_to_numpy(head.pointwise_kernel) == 0.5).all()
+    measured = [row.path for row in report.rows if row.output_std_after is not None]
+    assert measured == [model.layers[0].weight_norm_gain.path]
+
+
+@pytest.mark.parametrize("which", ["depthwise_kernel", "pointwise_kernel"])
+def test_a_separable_layer_of_which_one_kernel_is_kept(which):
+    separable = layers.SeparableConv2D(4, 3, name="separable")
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            WeightNormConv2D(4, 3, activation="relu"),
+            separable,
+            WeightNormConv2D(4, 3),
+        ]
+    )
+    kernel = getattr(separable, which)
+    before = np.array(keras.ops.convert_to_numpy(kernel))
+    kernel.trainable = False
+    data = samples(16, 8, 8, 3)
+    report = initialize(model, "data_dependent", data, seed=0)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(kernel), before)
+    assert [one.path for one in report.left_alone] == [kernel.path]
+    close(model(data))
+    x = separable(model.layers[0](data))
+    if which == "depthwise_kernel":
+        close(x)
+    else:
+        # What does not give the outputs cannot normalize them.
+        assert not any(
+            "separable" in r.path and r.output_std_after for r in report.rows
+        )

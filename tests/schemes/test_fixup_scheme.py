@@ -148,3 +148,24 @@ def test_nothing_but_kernels_if_asked_for(values):
     assert (values(model)["b0c0/bias"] == 1).all()
     initialize(model, "fixup", seed=0, classifier="same")
     assert values(model)["classifier/kernel"].any()
+
+
+def test_biases_are_zero_where_layers_of_several_blocks_share_their_names():
+    def branch():
+        return [
+            layers.Dense(8, activation="relu", bias_initializer="ones", name=name)
+            for name in ("first", "second")
+        ]
+
+    model = keras.Sequential(
+        [
+            keras.Input((8,)),
+            *(ScaledResidual(branch(), 3) for _ in range(3)),
+            layers.Dense(3, bias_initializer="ones"),
+        ]
+    )
+    initialize(model, "fixup", seed=0)
+    biases = [v for v in model.variables if v.name == "bias"]
+    assert len(biases) == 7
+    for bias in biases:
+        assert (keras.ops.convert_to_numpy(bias) == 0).all(), bias.path

@@ -1,6 +1,7 @@
 """What holds for every scheme."""
 
 import json
+import warnings
 
 import keras
 import numpy as np
@@ -292,3 +293,78 @@ def test_a_scheme_that_fails_changes_nothing(values):
         initialize(model, Stubborn(), seed=1)
     for path, value in values(model).items():
         np.testing.assert_array_equal(value, before[path])
+
+
+def trained(steps):
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(4), layers.Dense(2)])
+    model.compile("sgd", "mean_squared_error")
+    x, y = np.ones((2, 4), "float32"), np.ones((2, 2), "float32")
+    if steps:
+        model.fit(x, y, epochs=steps, verbose=0)
+    return model
+
+
+@pytest.mark.parametrize("scheme", ["auto", "lsuv"])
+def test_a_model_that_was_trained_is_initialized_with_a_warning(scheme):
+    model = trained(3)
+    data = np.random.default_rng(0).standard_normal((16, 4)).astype("float32")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        report = initialize(model, scheme, data, seed=0)
+    (warning,) = (one for one in caught if "3 steps" in str(one.message))
+    assert warning.filename == __file__
+    for said in ("4 variables", "dense", "Freeze", "`model.compile`"):
+        assert said in str(warning.message)
+    assert "trained for 3 steps" in report.notes[0]
+
+
+def test_in_ordinary_use_there_is_no_warning(recwarn):
+    never = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
+    frozen = trained(2)
+    frozen.trainable = False
+    anew = trained(2)
+    anew.compile("sgd", "mean_squared_error")
+    recwarn.clear()
+    for model in (never, trained(0), anew, frozen):
+        for _ in range(2):
+            report = initialize(model, "auto", seed=0)
+        assert not any("trained for" in note for note in report.notes)
+    planned = initialize(trained(1), "auto", seed=0, dry_run=True)
+    assert "trained for 1 steps" in planned.notes[0]
+    assert not [one for one in recwarn if "initialize" in str(one.message)]
+
+
+def test_notes_say_values():
+    shared = layers.Dense(4, name="shared")
+    inputs = keras.Input((4,))
+    x = layers.Dense(4)(inputs)
+    x = x + shared(layers.ReLU()(shared(x)))
+    model = keras.Model(inputs, layers.Dense(2)(x))
+    notes = initialize(model, "auto", seed=0).notes
+    (note,) = (one for one in notes if "last_in_branch" in one)
+    assert "last_in_branch may be False or True" in note
+
+
+class Encoder(layers.Layer):
+    """A kernel that is not known, in a class of which there are many."""
+
+    def build(self, shape):
+        self.matrix = self.add_weight(name="matrix", shape=(4, 4))
+
+    def call(self, x):
+        return keras.ops.matmul(x, self.matrix)
+
+
+def test_layers_of_one_class_that_are_not_known_have_one_note():
+    encoders = [Encoder(name=f"encoder_{i}") for i in range(12)]
+    model = keras.Sequential([keras.Input((4,)), *encoders, layers.Dense(2)])
+    notes = initialize(model, "auto", seed=0).notes
+    (note,) = (one for one in notes if "registered" in one)
+    assert note.startswith("encoder_0 and 11 more: ")
+    assert "encoder_1" not in note
+    assert "Encoder" in note
+
+
+def test_the_help_names_every_scheme():
+    for name in schemes.SCHEMES:
+        assert f'"{name}"' in initialize.__doc__

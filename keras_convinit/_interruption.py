@@ -38,10 +38,10 @@ def deferred() -> Iterator[None]:
         KeyboardInterrupt: At the end, for a signal that nobody has looked at.
 
     Example:
+        >>> from keras_convinit._interruption import check, deferred
         >>> with deferred():
-        ...     for batch in batches:
+        ...     for batch in range(3):
         ...         check()
-        ...         step(batch)
     """
     if _State.active or threading.current_thread() is not threading.main_thread():
         yield

@@ -15,6 +15,7 @@ def printable(text: object) -> str:
         The text, with what is not printable as Python would write it in a string.
 
     Example:
+        >>> from keras_convinit._printable import printable
         >>> printable("red\x1b[31m")
         'red\\x1b[31m'
     """

@@ -24,6 +24,7 @@ class Geometry:
             groups lie side by side in the outputs, as those of a convolution do.
 
     Example:
+        >>> from keras_convinit import Geometry
         >>> Geometry.from_shape((3, 3, 64, 128)).fans()
         (576, 1152)
     """

@@ -44,10 +44,11 @@ class CoupledSGD(keras.optimizers.SGD):
             collection of names.
 
     Example:
-        >>> model.compile(
-        ...     CoupledSGD(0.1, momentum=0.9, weight_decay=5e-4, undecayed=["bias"]),
-        ...     loss="sparse_categorical_crossentropy",
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+        >>> optimizer = keras_convinit.optimizers.CoupledSGD(
+        ...     0.1, momentum=0.9, weight_decay=5e-4, undecayed=["bias"]
         ... )
+        >>> model.compile(optimizer, "mse")
     """
 
     def __init__(

@@ -47,6 +47,7 @@ def forward_scale(activation: Any, variance: float = 1.0) -> float:
             moment; `variance` is not finite and positive.
 
     Example:
+        >>> from keras_convinit import forward_scale
         >>> round(forward_scale("relu"), 6)
         2.0
         >>> round(forward_scale("tanh"), 4)
@@ -84,6 +85,7 @@ def backward_scale(activation: Any, variance: float = 1.0) -> float:
             and positive.
 
     Example:
+        >>> from keras_convinit import backward_scale
         >>> round(backward_scale("relu"), 6)
         2.0
         >>> round(backward_scale("tanh"), 4)

@@ -25,7 +25,9 @@ class Trouble:
         ratio: How large the signal is there, as a multiple of its start.
 
     Example:
-        >>> Trouble("vanishing", "forward", 7, "conv2d_7", 0.08)
+        >>> from keras_convinit.diagnostics._verdict import Trouble
+        >>> Trouble("vanishing", "forward", 7, "conv2d_7", 0.08).path
+        'conv2d_7'
     """
 
     kind: str

@@ -37,6 +37,7 @@ class HessianNorm:
         eigenvalue: The eigenvalue with its sign.
 
     Example:
+        >>> from keras_convinit import HessianNorm
         >>> norm = HessianNorm(100.0, 0.05, 12, True, eigenvalue=-100.0)
         >>> norm.log10
         2.0
@@ -108,12 +109,13 @@ def hessian_norm(
             operation of the model.
 
     Example:
+        >>> from keras_convinit import hessian_norm
         >>> x = np.array([[1.0, 2.0], [3.0, -1.0]])
         >>> model = keras.Sequential(
         ...     [keras.Input((2,)), keras.layers.Dense(1, use_bias=False)]
         ... )
         >>> norm = hessian_norm(model, x, np.zeros((2, 1)), "mean_squared_error")
-        >>> round(norm.value, 3), round(np.linalg.norm(x.T @ x, 2), 3)
+        >>> round(norm.value, 3), round(float(np.linalg.norm(x.T @ x, 2)), 3)
         (10.193, 10.193)
 
     Reference:

@@ -49,9 +49,13 @@ class SignalMonitor(keras.callbacks.Callback):
         ModuleNotFoundError: `log_dir` is given, and tensorboard is not installed.
 
     Example:
-        >>> monitor = SignalMonitor(x[:64], y[:64], every=5)
-        >>> model.fit(x, y, epochs=20, callbacks=[monitor])
-        >>> [report.verdict for report in monitor.reports.values()]
+        >>> x, y = np.random.normal(size=(64, 8)), np.zeros((64, 4))
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+        >>> model.compile("sgd", "mse")
+        >>> monitor = keras_convinit.SignalMonitor(x[:32], y[:32], every=5)
+        >>> history = model.fit(x, y, epochs=10, verbose=0, callbacks=[monitor])
+        >>> [(epochs, report.verdict) for epochs, report in monitor.reports.items()]
+        [(0, 'steady'), (5, 'steady'), (10, 'steady')]
     """
 
     def __init__(

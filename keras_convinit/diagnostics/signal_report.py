@@ -33,7 +33,8 @@ class SignalReport:
         duplicates: Groups of kernels that have equal content.
 
     Example:
-        >>> report = keras_convinit.signal_report(model, x)
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+        >>> report = keras_convinit.signal_report(model, np.ones((2, 8)))
         >>> report.verdict
         'steady'
     """
@@ -153,8 +154,10 @@ def signal_report(
         ...     for _ in range(20)
         ... ]
         >>> model = keras.Sequential([keras.Input((64,)), *layers])
-        >>> report = signal_report(model, np.random.normal(size=(32, 64)))
+        >>> x = np.random.normal(size=(32, 64))
+        >>> report = keras_convinit.signal_report(model, x)
         >>> print(report)
+        steady...
 
     Reference:
         Zhang et al. 2022, *Necessary conditions for convergence of CNNs and

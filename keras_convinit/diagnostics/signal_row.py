@@ -36,7 +36,8 @@ class SignalRow:
             that is or has an activation.
 
     Example:
-        >>> report = keras_convinit.signal_report(model, x)
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+        >>> report = keras_convinit.signal_report(model, np.ones((2, 8)))
         >>> [row.path for row in report.rows if row.dead_share == 1]
         []
     """

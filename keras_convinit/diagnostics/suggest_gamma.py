@@ -44,8 +44,20 @@ class GammaSuggestion:
         rows: One for each kernel with a normalisation behind it.
 
     Example:
-        >>> suggestion = keras_convinit.suggest_gamma(model, x, y, learning_rate=0.1)
+        >>> model = keras.Sequential(
+        ...     [
+        ...         keras.Input((8,)),
+        ...         keras.layers.Dense(4, name="dense"),
+        ...         keras.layers.BatchNormalization(),
+        ...     ]
+        ... )
+        >>> x, y = np.random.normal(size=(32, 8)), np.zeros((32, 4))
+        >>> suggestion = keras_convinit.suggest_gamma(
+        ...     model, x, y, learning_rate=0.1, loss="mse"
+        ... )
         >>> report = keras_convinit.initialize(model, gamma=suggestion.gamma)
+        >>> [row.path for row in suggestion.rows]
+        ['dense']
     """
 
     gamma: float
@@ -106,8 +118,19 @@ def suggest_gamma(
             behind it, or the gradient is not finite or zero.
 
     Example:
-        >>> suggestion = suggest_gamma(model, x, y, learning_rate=0.1)
-        >>> print(suggestion)
+        >>> model = keras.Sequential(
+        ...     [
+        ...         keras.Input((8,)),
+        ...         keras.layers.Dense(4),
+        ...         keras.layers.BatchNormalization(),
+        ...     ]
+        ... )
+        >>> x, y = np.random.normal(size=(32, 8)), np.zeros((32, 4))
+        >>> suggestion = keras_convinit.suggest_gamma(
+        ...     model, x, y, learning_rate=0.1, loss="mse"
+        ... )
+        >>> suggestion.gamma > 0
+        True
 
     Reference:
         Zhang et al. 2022, *Necessary conditions for convergence of CNNs and

@@ -43,6 +43,7 @@ def canonical(activation: Any) -> Any:
         given.
 
     Example:
+        >>> from keras_convinit.graph import canonical_activation
         >>> canonical_activation(keras.layers.ReLU()) is keras.activations.relu
         True
     """
@@ -91,6 +92,7 @@ def name_of(activation: Any) -> str:
         The name.
 
     Example:
+        >>> from keras_convinit.graph import activation_name
         >>> activation_name(keras.activations.relu), activation_name(None)
         ('relu', 'linear')
     """
@@ -111,6 +113,7 @@ def fused(layer: Any) -> Any:
         What `canonical_activation` gives for it.
 
     Example:
+        >>> from keras_convinit.graph import fused_activation
         >>> fused_activation(keras.layers.Dense(2, activation="relu")).__name__
         'relu'
     """

@@ -40,6 +40,7 @@ def open_up(layer: Any, apply: Apply, /, *arguments: Any, **keywords: Any) -> An
         which then stays whole.
 
     Example:
+        >>> from keras_convinit.graph import trace
         >>> dense = keras.layers.Dense(4, name="dense")
         >>> block = keras_convinit.layers.ScaledResidual(dense, 2, name="block")
         >>> model = keras.Sequential([keras.Input((4,)), block])
@@ -91,6 +92,7 @@ class ScaledSum(HandsMaskOn):
         count: How many blocks in a row this one stands for.
 
     Example:
+        >>> from keras_convinit.graph import ScaledSum
         >>> float(ScaledSum(0.5, "float32")(np.ones(1), np.ones(1))[0])
         1.5
     """

@@ -22,6 +22,7 @@ class Value:
         id: Its number: an index into `Trace.shapes` and `Trace.dtypes`.
 
     Example:
+        >>> from keras_convinit.graph import trace
         >>> trace(keras.Sequential([keras.Input((4,)), keras.layers.ReLU()])).inputs
         Value(id=0)
     """
@@ -48,6 +49,7 @@ class Call:
             is told.
 
     Example:
+        >>> from keras_convinit.graph import trace
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.ReLU(name="a")])
         >>> (call,) = trace(model).calls
         >>> call.path, call.arguments, call.outputs
@@ -78,9 +80,10 @@ class Trace:
         names: The names of the inputs, in their structure; None where they have none.
 
     Example:
+        >>> from keras_convinit.graph import trace
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
         >>> program = trace(model)
-        >>> program.run(np.ones((1, 4))).shape
+        >>> tuple(program.run(np.ones((1, 4))).shape)
         (1, 2)
     """
 

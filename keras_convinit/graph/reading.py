@@ -37,6 +37,7 @@ def read(model: Any, data: Any = None) -> Graph:
             what cannot be seen.
 
     Example:
+        >>> from keras_convinit.graph import read
         >>> model = keras.Sequential(
         ...     [
         ...         keras.Input((8, 8, 3)),

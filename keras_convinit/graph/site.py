@@ -35,6 +35,7 @@ class Site:
         blocks: B, the number of blocks in the stage; None outside of any.
 
     Example:
+        >>> from keras_convinit.graph import read
         >>> x = keras.Input((4,))
         >>> model = keras.Model(x, x + keras.layers.Dense(4)(x))
         >>> (site,) = read(model).sites
@@ -71,6 +72,7 @@ class Conflict:
         reason: Where they come from.
 
     Example:
+        >>> from keras_convinit.graph import read
         >>> layer = keras.layers.Dense(4, name="shared")
         >>> x = keras.Input((4,))
         >>> twice = keras.Model(x, layer(layer(x)))
@@ -94,6 +96,7 @@ class Unread:
         reason: What is the matter, and what was assumed.
 
     Example:
+        >>> from keras_convinit.graph import read
         >>> centre = keras.layers.Lambda(lambda x: x - keras.ops.mean(x), name="centre")
         >>> model = keras.Sequential([keras.Input((4,)), centre])
         >>> [entry.reason for entry in read(model).unread]
@@ -116,8 +119,12 @@ class Graph:
         unread: Layers that could not be read for certain.
 
     Example:
-        >>> read(keras.applications.ResNet50(weights=None)).stages
-        (3, 4, 6, 3)
+        >>> from keras_convinit.graph import read
+        >>> x = inputs = keras.Input((4,))
+        >>> for _ in range(3):
+        ...     x = x + keras.layers.Dense(4)(x)
+        >>> read(keras.Model(inputs, x)).stages
+        (3,)
     """
 
     sites: tuple[Site, ...]

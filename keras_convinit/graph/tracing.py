@@ -44,6 +44,7 @@ def trace(model: Any, data: Any = None, *, open_composites: bool = False) -> Tra
             what cannot be seen.
 
     Example:
+        >>> from keras_convinit.graph import trace
         >>> dense = keras.layers.Dense(2, name="dense")
         >>> model = keras.Sequential([keras.Input((4,)), dense])
         >>> [call.path for call in trace(model).calls]

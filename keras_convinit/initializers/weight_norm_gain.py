@@ -48,6 +48,7 @@ class WeightNormGain(keras.initializers.Initializer):
             the mode depends on the layer.
 
     Example:
+        >>> from keras_convinit.initializers import WeightNormGain
         >>> layer = keras_convinit.layers.WeightNormConv2D(
         ...     64, 3, gain_initializer=WeightNormGain(gamma=1.0)
         ... )

@@ -41,6 +41,7 @@ class ZhangForward(AbstractFan):
         ValueError: An argument is not what is said here.
 
     Example:
+        >>> from keras_convinit.initializers import ZhangForward
         >>> layer = keras.layers.Conv2D(64, 3, kernel_initializer="zhang_forward")
         >>> layer = keras.layers.Conv2D(
         ...     64, 3, kernel_initializer=ZhangForward(keras.layers.LeakyReLU(0.25))
@@ -120,6 +121,7 @@ class ZhangBackward(AbstractFan):
         ValueError: An argument is not what is said here.
 
     Example:
+        >>> from keras_convinit.initializers import ZhangBackward
         >>> layer = keras.layers.Conv2D(64, 3, kernel_initializer="zhang_backward")
         >>> layer = keras.layers.Conv2D(
         ...     64, 3, kernel_initializer=ZhangBackward(gamma=0.4)

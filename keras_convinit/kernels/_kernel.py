@@ -61,6 +61,7 @@ def kernels_of(layer: keras.layers.Layer) -> tuple[Kernel, ...]:
             kernels and its class is not registered.
 
     Example:
+        >>> from keras_convinit import kernels_of
         >>> layer = keras.layers.DepthwiseConv2D(3, depth_multiplier=2)
         >>> layer.build((None, 8, 8, 16))
         >>> [kernel.geometry.fans() for kernel in kernels_of(layer)]

@@ -27,6 +27,7 @@ def parsed_call(text: str, known: Iterable[str], kind: str) -> Any:
         ValueError: It is not of that form, or there is no such name.
 
     Example:
+        >>> from keras_convinit.lab.call_text import parsed_call
         >>> parsed_call("lsuv:tolerance=0.1", ["lsuv"], "scheme")
         ('lsuv', [], [('tolerance', 0.1)])
     """
@@ -65,6 +66,7 @@ def split_calls(text: str) -> list[str]:
         The calls.
 
     Example:
+        >>> from keras_convinit.lab.call_text import split_calls
         >>> split_calls("auto,gradinit:iterations=9,learning_rate=0.1,lsuv")
         ['auto', 'gradinit:iterations=9,learning_rate=0.1', 'lsuv']
     """

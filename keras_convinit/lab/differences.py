@@ -15,6 +15,7 @@ def differences(there: Any, here: Any, path: str = "") -> list[tuple[str, Any, A
         The place, one value and the other; None for what is missing.
 
     Example:
+        >>> from keras_convinit.lab.differences import differences
         >>> differences({"a": {"b": 1}}, {"a": {"b": 2}})
         [('a.b', 1, 2)]
     """

@@ -41,6 +41,8 @@ def from_plain(kind: type[Kind], values: Any) -> Kind:
         ValueError: The values are not those of such an object; the message says where.
 
     Example:
+        >>> from keras_convinit.lab.comparison.plan import Case
+        >>> from keras_convinit.lab.plain_data import from_plain
         >>> from_plain(Case, {"scheme": "auto", "learning_rate": 0.1, "seed": 0})
         Case(scheme='auto', learning_rate=0.1, seed=0)
     """

@@ -103,8 +103,15 @@ class TrainingProgress(keras.callbacks.Callback):
         clock: Gives seconds.
 
     Example:
-        >>> with TrainingProgress(Console(), batch_size=128) as progress:
-        ...     train(recipe, callbacks=[progress])
+        >>> from rich.console import Console
+        >>> from keras_convinit.lab.progress import TrainingProgress
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> x, y = np.ones((8, 8)), np.ones((8, 1))
+        >>> with TrainingProgress(Console(quiet=True), batch_size=4) as progress:
+        ...     history = model.fit(x, y, batch_size=4, verbose=0, callbacks=[progress])
+        >>> progress.remaining()
+        0.0
     """
 
     def __init__(
@@ -212,6 +219,7 @@ def duration(seconds: float) -> str:
         It in the two largest units that it has.
 
     Example:
+        >>> from keras_convinit.lab.progress import duration
         >>> duration(12_000)
         '3 h 20 min'
     """

@@ -27,6 +27,7 @@ def scheme_from(text: str, defaults: Mapping[str, Any] = QUIET) -> AbstractSchem
         ValueError: There is no such scheme, or it refuses an argument.
 
     Example:
+        >>> from keras_convinit.lab.scheme_source import scheme_from
         >>> scheme_from("lsuv:tolerance=0.1").tolerance
         0.1
     """
@@ -55,6 +56,7 @@ def scheme_call(text: str) -> tuple[Any, dict[str, Any]]:
             arguments.
 
     Example:
+        >>> from keras_convinit.lab.scheme_source import scheme_call
         >>> scheme_call("gradinit:iterations=100")
         ('gradinit', {'iterations': 100})
     """

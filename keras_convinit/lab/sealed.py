@@ -41,6 +41,7 @@ def unsealed(text: str) -> dict[str, Any]:
         ValueError: It is something else, or was changed since.
 
     Example:
+        >>> from keras_convinit.lab.sealed import sealed, unsealed
         >>> unsealed(sealed({"accuracy": 0.5}))
         {'accuracy': 0.5}
     """

@@ -40,6 +40,7 @@ class ScaledResidual(keras.layers.Layer):
             shortcut differ in shape.
 
     Example:
+        >>> from keras_convinit.layers import ScaledResidual
         >>> block = ScaledResidual(
         ...     [
         ...         keras.layers.Conv2D(64, 3, padding="same", activation="relu"),
@@ -47,7 +48,7 @@ class ScaledResidual(keras.layers.Layer):
         ...     ],
         ...     num_blocks=9,
         ... )
-        >>> block(np.ones((8, 32, 32, 64))).shape
+        >>> tuple(block(np.ones((8, 32, 32, 64))).shape)
         (8, 32, 32, 64)
 
     Reference:

@@ -40,6 +40,7 @@ class WeightNorm(AbstractWeightNorm, keras.layers.Wrapper):
             `keras_convinit.fold` makes it an ordinary one first.
 
     Example:
+        >>> from keras_convinit.layers import WeightNorm
         >>> layer = WeightNorm(
         ...     keras.layers.EinsumDense("abc,cd->abd", (None, 64)),
         ...     gain_initializer="ones",

@@ -33,8 +33,9 @@ class WeightNormConv2D(AbstractDropIn, keras.layers.Conv2D):
             `keras_convinit.fold` makes it an ordinary one first.
 
     Example:
+        >>> from keras_convinit.layers import WeightNormConv2D
         >>> layer = WeightNormConv2D(64, 3, padding="same", activation="relu")
-        >>> layer(np.ones((8, 32, 32, 3))).shape
+        >>> tuple(layer(np.ones((8, 32, 32, 3))).shape)
         (8, 32, 32, 64)
 
     Reference:
@@ -56,6 +57,7 @@ class WeightNormConv1D(AbstractDropIn, keras.layers.Conv1D):
         **kwargs: Those of `keras.layers.Conv1D`.
 
     Example:
+        >>> from keras_convinit.layers import WeightNormConv1D
         >>> layer = WeightNormConv1D(64, 3, padding="causal", dilation_rate=2)
     """
 
@@ -71,6 +73,7 @@ class WeightNormConv3D(AbstractDropIn, keras.layers.Conv3D):
         **kwargs: Those of `keras.layers.Conv3D`.
 
     Example:
+        >>> from keras_convinit.layers import WeightNormConv3D
         >>> layer = WeightNormConv3D(64, 3, strides=2)
     """
 
@@ -89,6 +92,7 @@ class WeightNormConv2DTranspose(AbstractDropIn, keras.layers.Conv2DTranspose):
         **kwargs: Those of `keras.layers.Conv2DTranspose`.
 
     Example:
+        >>> from keras_convinit.layers import WeightNormConv2DTranspose
         >>> layer = WeightNormConv2DTranspose(64, 4, strides=2, padding="same")
     """
 
@@ -107,6 +111,7 @@ class WeightNormDepthwiseConv2D(AbstractDropIn, keras.layers.DepthwiseConv2D):
         **kwargs: Those of `keras.layers.DepthwiseConv2D`.
 
     Example:
+        >>> from keras_convinit.layers import WeightNormDepthwiseConv2D
         >>> layer = WeightNormDepthwiseConv2D(3, depth_multiplier=2)
     """
 
@@ -124,5 +129,7 @@ class WeightNormDense(AbstractDropIn, keras.layers.Dense):
         **kwargs: Those of `keras.layers.Dense`.
 
     Example:
+        >>> from keras_convinit.initializers import WeightNormGain
+        >>> from keras_convinit.layers import WeightNormDense
         >>> layer = WeightNormDense(10, gain_initializer=WeightNormGain(gamma=1.0))
     """

@@ -82,6 +82,7 @@ class AbstractScheme(abc.ABC):
     """A way to initialise a model that is built.
 
     Example:
+        >>> from keras_convinit.schemes import AbstractScheme
         >>> isinstance(keras_convinit.schemes.Auto(), AbstractScheme)
         True
     """

@@ -112,7 +112,10 @@ class Arpit(AbstractGains):
             `VarianceScaling(1 / 3, distribution="uniform")` that the paper's code has.
 
     Example:
-        >>> report = initialize(model, Arpit(mode="backward"), seed=0)
+        >>> layer = keras_convinit.layers.WeightNormDense(4)
+        >>> model = keras.Sequential([keras.Input((8,)), layer])
+        >>> scheme = keras_convinit.schemes.Arpit(mode="backward")
+        >>> report = keras_convinit.initialize(model, scheme, seed=0)
 
     Reference:
         Arpit, Campos, Bengio 2019, *How to Initialize your Network? Robust
@@ -132,7 +135,9 @@ class Hanin(AbstractGains):
         classifier: As of `Arpit`.
 
     Example:
-        >>> report = initialize(model, Hanin(), seed=0)
+        >>> layer = keras_convinit.layers.WeightNormDense(4)
+        >>> model = keras.Sequential([keras.Input((8,)), layer])
+        >>> report = keras_convinit.initialize(model, "hanin", seed=0)
 
     Reference:
         Hanin and Rolnick 2018, *How to Start Training: The Effect of Initialization
@@ -162,7 +167,10 @@ class KernelGain(AbstractGains):
         classifier: None for v's initializer like all others, or a Keras initializer.
 
     Example:
-        >>> report = initialize(model, KernelGain("orthogonal"), seed=0)
+        >>> layer = keras_convinit.layers.WeightNormDense(4)
+        >>> model = keras.Sequential([keras.Input((8,)), layer])
+        >>> scheme = keras_convinit.schemes.KernelGain("orthogonal")
+        >>> report = keras_convinit.initialize(model, scheme, seed=0)
     """
 
     def __init__(self, direction: Any = "he_normal", classifier: Any = None) -> None:

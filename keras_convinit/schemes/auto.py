@@ -40,7 +40,9 @@ class Auto(AbstractRules):
         stride_aware: Whether fans count only what a strided window visits.
 
     Example:
-        >>> report = initialize(model, Auto(gamma=0.4), seed=0)
+        >>> layers = [keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)]
+        >>> model = keras.Sequential(layers)
+        >>> report = keras_convinit.initialize(model, "auto", gamma=0.4, seed=0)
 
     Reference:
         Zhang et al. 2022, eq. 21, 22 and 41; Arpit et al. 2019, theorems 1 and 7.

@@ -45,7 +45,10 @@ class DataDependent(AbstractForward):
             or the first 256 of arrays.
 
     Example:
-        >>> report = initialize(model, DataDependent(), data=x_train, seed=0)
+        >>> layer = keras_convinit.layers.WeightNormDense(4)
+        >>> model = keras.Sequential([keras.Input((8,)), layer])
+        >>> x = np.random.normal(size=(32, 8))
+        >>> report = keras_convinit.initialize(model, "data_dependent", data=x, seed=0)
 
     Reference:
         Salimans, Kingma 2016, *Weight Normalization: A Simple Reparameterization to

@@ -33,7 +33,12 @@ class Fixup(AbstractRules):
             Keras initializer.
 
     Example:
-        >>> report = initialize(model, Fixup(), seed=0)
+        >>> x = inputs = keras.Input((4,))
+        >>> for _ in range(3):
+        ...     inner = keras.layers.Dense(4, activation="relu")(x)
+        ...     x = x + keras.layers.Dense(4)(inner)
+        >>> model = keras.Model(inputs, x)
+        >>> report = keras_convinit.initialize(model, "fixup", seed=0)
 
     Reference:
         Zhang, Dauphin, Ma 2019, *Fixup Initialization: Residual Learning Without

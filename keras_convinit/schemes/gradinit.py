@@ -61,9 +61,14 @@ class GradInit(AbstractScaling):
         verbose: Whether to show progress.
 
     Example:
-        >>> report = initialize(
-        ...     model, GradInit(iterations=100), data=(x_train, y_train), loss=loss
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+        >>> data = np.random.normal(size=(32, 8)), np.zeros((32, 4))
+        >>> scheme = keras_convinit.schemes.GradInit(
+        ...     iterations=2, batch_size=8, verbose=False
         ... )
+        >>> report = keras_convinit.initialize(model, scheme, data=data, loss="mse")
+        >>> len(report.history["loss"])
+        2
 
     Reference:
         Zhu, Ni, Xu, Kong, Huang, Goldstein 2021, *GradInit: Learning to Initialize

@@ -52,6 +52,7 @@ def gradinit_preset(name: str) -> GradInitPreset:
         ValueError: There is none of that name.
 
     Example:
+        >>> from keras_convinit.schemes import gradinit_preset
         >>> gradinit_preset("zhu2021/cifar10/vgg19_bn").learning_rate
         0.1
     """

@@ -76,6 +76,7 @@ def initialize(
             has no kernels, or is not one for the scheme.
 
     Example:
+        >>> from keras_convinit import initialize
         >>> model = keras.Sequential(
         ...     [
         ...         keras.Input((32, 32, 3)),

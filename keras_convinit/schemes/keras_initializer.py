@@ -22,7 +22,10 @@ class KerasInitializer(AbstractRules):
         ValueError: `initializer` is not what is said here.
 
     Example:
-        >>> report = initialize(model, KerasInitializer("he_normal"), seed=0)
+        >>> layers = [keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)]
+        >>> model = keras.Sequential(layers)
+        >>> scheme = keras_convinit.schemes.KerasInitializer("he_normal")
+        >>> report = keras_convinit.initialize(model, scheme, seed=0)
     """
 
     def __init__(self, initializer: Any, stride_aware: bool = False) -> None:

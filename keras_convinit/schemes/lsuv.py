@@ -41,7 +41,11 @@ class LSUV(AbstractForward):
             or the first 256 of arrays.
 
     Example:
-        >>> report = initialize(model, LSUV(), data=x_train, seed=0)
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+        >>> x = np.random.normal(size=(32, 8))
+        >>> report = keras_convinit.initialize(model, "lsuv", data=x, seed=0)
+        >>> round(float(np.std(model.predict(x, verbose=0))), 1)
+        1.0
 
     Reference:
         Mishkin, Matas 2016, *All you need is a good init*, algorithm 1.

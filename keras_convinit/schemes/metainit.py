@@ -58,7 +58,12 @@ class MetaInit(AbstractScaling):
         verbose: Whether to show progress.
 
     Example:
-        >>> report = initialize(model, MetaInit(steps=100), loss=loss, seed=0)
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
+        >>> report = keras_convinit.initialize(
+        ...     model, "metainit", loss="mse", steps=2, batch_size=8, verbose=False
+        ... )
+        >>> len(report.history["quotient"])
+        2
 
     Reference:
         Dauphin, Schoenholz 2019, *MetaInit: Initializing learning by learning to

@@ -71,6 +71,7 @@ def preset(name: str) -> Preset:
         ValueError: There is none of that name.
 
     Example:
+        >>> from keras_convinit.schemes import preset
         >>> preset("zhang2022/cifar10/vgg19").gamma
         0.4
     """

@@ -60,7 +60,9 @@ class ZhangForward(AbstractRules):
         stride_aware: Whether fans count only what a strided window visits.
 
     Example:
-        >>> report = initialize(model, ZhangForward(scale=1.5), seed=0)
+        >>> layers = [keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)]
+        >>> model = keras.Sequential(layers)
+        >>> report = keras_convinit.initialize(model, "zhang_forward", scale=1.5)
 
     Reference:
         Zhang et al. 2022, *Necessary conditions for convergence of CNNs and
@@ -133,8 +135,10 @@ class ZhangBackward(AbstractRules):
         stride_aware: Whether fans count only what a strided window visits.
 
     Example:
-        >>> scheme = ZhangBackward(gamma="zhang2022/cifar10/vgg19")
-        >>> report = initialize(model, scheme, seed=0)
+        >>> layers = [keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)]
+        >>> model = keras.Sequential(layers)
+        >>> gamma = "zhang2022/cifar10/vgg19"
+        >>> report = keras_convinit.initialize(model, "zhang_backward", gamma=gamma)
 
     Reference:
         Zhang et al. 2022, *Necessary conditions for convergence of CNNs and

@@ -63,9 +63,16 @@ def compare(
             or belongs to another comparison. What was finished is still there.
 
     Example:
-        >>> plan = Plan("plain_cnn:8,width=16", "digits", ("he_normal", "auto"))
-        >>> compare(plan, Path("compared"), Console()).best[0].scheme
-        'auto'
+        >>> import pathlib
+        >>> from rich.console import Console
+        >>> from keras_convinit.lab.comparison.compare import compare
+        >>> from keras_convinit.lab.comparison.plan import Plan
+        >>> plan = Plan(
+        ...     "mlp:2,width=4", "digits", ("he_normal",), (0.1,), seeds=1, epochs=1
+        ... )
+        >>> found = compare(plan, pathlib.Path("compared"), Console(quiet=True))
+        >>> found.best[0].scheme
+        'he_normal'
     """
     with owned(output):
         return _compared(plan, output, console, threshold, command)

@@ -27,6 +27,7 @@ def load(name: str, limit: int | None = None) -> ImageDataset:
         LabError: The data cannot be had; the message says what would help.
 
     Example:
+        >>> from keras_convinit.lab.data import load
         >>> load("digits").train_images.shape
         (1437, 8, 8, 1)
     """

@@ -78,6 +78,7 @@ def batches(
         ValueError: Something is not what is said here.
 
     Example:
+        >>> from keras_convinit.lab.data import batches, load
         >>> from keras_convinit.lab.data.augmentation import CropFlip
         >>> digits = load("digits").with_validation()
         >>> training = batches(

@@ -61,6 +61,7 @@ def densenet(
         ValueError: An argument is not what is said here.
 
     Example:
+        >>> from keras_convinit.lab.models import densenet
         >>> densenet(40, growth=12).output.shape
         (None, 10)
 

@@ -52,6 +52,7 @@ def mlp(
         ValueError: An argument is not what is said here.
 
     Example:
+        >>> from keras_convinit.lab.models import mlp
         >>> mlp(depth=10, width=500, kernel_initializer="zhang_forward").count_params()
         2401510
 

@@ -60,7 +60,9 @@ def plain_cnn(
         ValueError: An argument is not what is said here.
 
     Example:
-        >>> plain_cnn(depth=18, width=16, input_shape=(8, 8, 1), strides=())
+        >>> from keras_convinit.lab.models import plain_cnn
+        >>> plain_cnn(18, 16, input_shape=(8, 8, 1), strides=()).output.shape
+        (None, 10)
 
     Reference:
         Arpit, Campos, Bengio 2019, *How to Initialize your Network? Robust

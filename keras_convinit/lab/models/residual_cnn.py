@@ -56,8 +56,12 @@ def residual_cnn(
         ValueError: An argument is not what is said here.
 
     Example:
-        >>> residual_cnn(25, 16, input_shape=(8, 8, 1), normalization="weight",
-        ...              scaled=True, kernel_initializer="orthogonal")
+        >>> from keras_convinit.lab.models import residual_cnn
+        >>> model = residual_cnn(
+        ...     25, 16, input_shape=(8, 8, 1), normalization="weight", scaled=True
+        ... )
+        >>> model.get_layer("block_25").output.shape
+        (None, 8, 8, 16)
 
     Reference:
         Arpit, Campos, Bengio 2019, *How to Initialize your Network? Robust

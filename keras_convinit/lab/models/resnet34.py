@@ -66,6 +66,7 @@ def resnet34(
         ValueError: An argument is not what is said here.
 
     Example:
+        >>> from keras_convinit.lab.models import resnet34
         >>> resnet34(num_classes=100).output.shape
         (None, 100)
 

@@ -83,6 +83,7 @@ def resnet_cifar(
         ValueError: An argument is not what is said here.
 
     Example:
+        >>> from keras_convinit.lab.models import resnet_cifar
         >>> resnet_cifar(110).count_params()
         1736250
 

@@ -52,6 +52,7 @@ def from_spec(spec: str, **arguments: Any) -> keras.Model:
             twice, or the network refuses a value.
 
     Example:
+        >>> from keras_convinit.lab.models import from_spec
         >>> from_spec("plain_cnn:50,width=64,strides=(1, 2)", num_classes=100).name
         'plain_cnn'
     """

@@ -56,6 +56,7 @@ def vgg19(
         ValueError: An argument is not what is said here.
 
     Example:
+        >>> from keras_convinit.lab.models import vgg19
         >>> vgg19(kernel_initializer="zhang_backward").output.shape
         (None, 10)
 

@@ -91,8 +91,9 @@ def wide_resnet(
         ValueError: An argument is not what is said here.
 
     Example:
+        >>> from keras_convinit.lab.models import wide_resnet
         >>> model = wide_resnet(
-        ...     6 * 1666 + 4, k=1, normalization="weight", stacks=True, stem_stride=2
+        ...     6 * 100 + 4, k=1, normalization="weight", stacks=True, stem_stride=2
         ... )
 
     Reference:

@@ -46,8 +46,9 @@ def matching(pattern: str) -> tuple[str, ...]:
         The names, in the order of the papers.
 
     Example:
+        >>> from keras_convinit.lab.recipes import matching
         >>> matching("zhang2022 vgg19 metainit")
-        ('zhang2022/table1/vgg19/metainit', 'zhang2022/table2/vgg19/metainit')
+        ('zhang2022/table1/vgg19/metainit', 'zhang2022/table3/vgg19/metainit')
     """
     if pattern in RECIPES:
         return (pattern,)
@@ -70,6 +71,7 @@ def get(name: str) -> Recipe:
         LabError: There is none of that name; the message has the nearest ones.
 
     Example:
+        >>> from keras_convinit.lab.recipes import get
         >>> get("arpit2019/table1/resnet56/proposed").epochs
         182
     """

@@ -32,8 +32,13 @@ def curvature(settings: Settings, tolerance: float = 1e-3) -> tuple[HessianNorm,
             where its loss is not finite, there is no Hessian.
 
     Example:
-        >>> recipe = recipes.get("arpit2019/table2/resnet56/proposed")
-        >>> norm, images = curvature(Settings.of(recipe, dataset="digits", subset=64))
+        >>> from keras_convinit.lab import recipes
+        >>> from keras_convinit.lab.training.curvature import curvature
+        >>> from keras_convinit.lab.training.settings import Settings
+        >>> recipe = recipes.get("arpit2019/figure2/mlp2/proposed")
+        >>> norm, images = curvature(Settings.of(recipe, dataset="digits", subset=128))
+        >>> norm.converged, images
+        (True, 128)
     """
     recipe = settings.recipe
     images = data.load(recipe.dataset, settings.subset)

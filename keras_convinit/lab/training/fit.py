@@ -63,10 +63,17 @@ def fit_recorded(
         LabError: The checkpoint cannot be read or written.
 
     Example:
+        >>> from keras_convinit.lab.data import batches, load
+        >>> from keras_convinit.lab.models import mlp
+        >>> from keras_convinit.lab.recipes import Optimizer
+        >>> from keras_convinit.lab.training import fit_recorded
+        >>> model = mlp(depth=2, width=8, input_shape=(8, 8, 1))
+        >>> training = batches(load("digits", 64), batch_size=32)
         >>> record = fit_recorded(
-        ...     model, batches, None, optimizer=Optimizer(0.1), epochs=2
+        ...     model, training, None, optimizer=Optimizer(0.1), epochs=2
         ... )
-        >>> record.epochs[-1].accuracy
+        >>> len(record.epochs)
+        2
     """
     if steps_per_epoch is None:
         whole = train_batches(0) if callable(train_batches) else train_batches

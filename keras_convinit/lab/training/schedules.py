@@ -32,6 +32,7 @@ class WarmUpSchedule(keras.optimizers.schedules.LearningRateSchedule):
         ValueError: `steps` or `power` is not a positive number.
 
     Example:
+        >>> from keras_convinit.lab.training.schedules import WarmUpSchedule
         >>> schedule = WarmUpSchedule(0.1, steps=4, power=2)
         >>> [round(float(schedule(step)), 5) for step in range(5)]
         [0.00625, 0.025, 0.05625, 0.1, 0.1]

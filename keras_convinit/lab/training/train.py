@@ -64,8 +64,14 @@ def train(
             the second one. Finished epochs are kept; no result is written.
 
     Example:
-        >>> recipe = recipes.get("arpit2019/figure2/mlp10/proposed")
-        >>> train(recipe, dataset="digits", epochs=2).test_accuracy
+        >>> from keras_convinit.lab import recipes
+        >>> from keras_convinit.lab.training import train
+        >>> recipe = recipes.get("arpit2019/figure2/mlp2/proposed")
+        >>> result = train(
+        ...     recipe, dataset="digits", subset=200, batch_size=32, epochs=1
+        ... )
+        >>> 0 <= result.test_accuracy <= 1
+        True
     """
     return carried_out(Settings.of(recipe, **settings), output, verbose, callbacks)
 

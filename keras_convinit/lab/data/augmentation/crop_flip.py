@@ -23,6 +23,9 @@ class CropFlip(ImageAugmentation):
         flip: Whether to reflect left and right. Digits and letters do not bear it.
 
     Example:
+        >>> from keras_convinit.lab.data.augmentation import CropFlip
+        >>> import tensorflow as tf
+        >>> images, labels = tf.zeros((2, 32, 32, 3), "uint8"), tf.eye(2, 10)
         >>> images, labels = CropFlip()(images, labels, seed=[0, 1])
 
     Reference:

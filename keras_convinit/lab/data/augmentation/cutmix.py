@@ -25,6 +25,9 @@ class CutMix(MixingAugmentation):
             Beta(alpha, alpha).
 
     Example:
+        >>> from keras_convinit.lab.data.augmentation import CutMix
+        >>> import tensorflow as tf
+        >>> images, labels = tf.zeros((2, 32, 32, 3), "uint8"), tf.eye(2, 10)
         >>> images, labels = CutMix()(images, labels, seed=[0, 1])
 
     Reference:

@@ -23,6 +23,9 @@ class Cutout(ImageAugmentation):
             papers; the authors of Cutout have 8 for CIFAR-100.
 
     Example:
+        >>> from keras_convinit.lab.data.augmentation import Cutout
+        >>> import tensorflow as tf
+        >>> images, labels = tf.zeros((2, 32, 32, 3), "uint8"), tf.eye(2, 10)
         >>> images, labels = Cutout()(images, labels, seed=[0, 1])
 
     Reference:

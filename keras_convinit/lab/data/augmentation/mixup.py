@@ -23,6 +23,9 @@ class Mixup(MixingAugmentation):
             batch, and no batch that several processes share.
 
     Example:
+        >>> from keras_convinit.lab.data.augmentation import Mixup
+        >>> import tensorflow as tf
+        >>> images, labels = tf.zeros((2, 32, 32, 3), "uint8"), tf.eye(2, 10)
         >>> images, labels = Mixup()(images, labels, seed=[0, 1])
 
     Reference:

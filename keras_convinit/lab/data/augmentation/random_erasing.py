@@ -33,6 +33,9 @@ class RandomErasing(ImageAugmentation):
             values, which are not left after standardisation); or `"mean"`, 0.
 
     Example:
+        >>> from keras_convinit.lab.data.augmentation import RandomErasing
+        >>> import tensorflow as tf
+        >>> images, labels = tf.zeros((2, 32, 32, 3), "uint8"), tf.eye(2, 10)
         >>> images, labels = RandomErasing()(images, labels, seed=[0, 1])
 
     Reference:

@@ -55,6 +55,9 @@ class AutoAugment(ImageAugmentation):
         fill: What comes into view from outside the image, 0 to 255.
 
     Example:
+        >>> from keras_convinit.lab.data.augmentation import AutoAugment
+        >>> import tensorflow as tf
+        >>> images, labels = tf.zeros((2, 32, 32, 3), "uint8"), tf.eye(2, 10)
         >>> images, labels = AutoAugment()(images, labels, seed=[0, 1])
 
     Reference:

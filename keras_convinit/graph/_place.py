@@ -29,7 +29,9 @@ class Place:
         """
         place = dataclasses.replace(self, prefix=f"{self.prefix}{name}")
         given = keywords.get("training")
-        if given is None or (self.training is not None and not self.watched):
+        if given in (None, self.training):
+            return place
+        if self.training is not None and not self.watched:
             # A functional model tells its parts what it is told itself.
             return place
         return dataclasses.replace(place, training=given, fixed=self.watched)

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from keras_convinit.graph._models import calls_of_model
+from keras_convinit.graph._own_layers import is_own, makes_masks, takes_mask
 from keras_convinit.graph._place import Place
 from keras_convinit.graph._stand_in import StandIn, output_specs
 from keras_convinit.graph._subclassed import NotOnSymbolsError
@@ -81,12 +82,20 @@ class Recorder:
                 outputs = calls_of_model(self, place, layer, *args, **kwargs)
             except NotOnSymbolsError:
                 outputs = NotImplemented
+        elif self._may_be_masked(layer):
+            outputs = NotImplemented
         else:
-            opened = functools.partial(self.apply, place.inside(watched=False))
+            opened = functools.partial(self.apply, place.inside(watched=is_own(layer)))
             outputs = self._opens(layer, opened, *args, **kwargs)
         if outputs is NotImplemented:
             return self._whole(place, layer, args, kwargs)
         return self._connected(outputs, args, kwargs)
+
+    def _may_be_masked(self, layer: Any) -> bool:
+        """Whether a layer does what a mask says, which nobody sees on symbols."""
+        if not (is_own(layer) and takes_mask(layer)):
+            return False
+        return any(makes_masks(call.layer) for call in self.calls)
 
     def _whole(self, place: Place, layer: Any, args: Any, kwargs: Any) -> Any:
         arguments, keywords = keras.tree.map_structure(self.value, (args, kwargs))

@@ -1,4 +1,4 @@
-"""The calls of layers that a model makes in a `call` of its own."""
+"""The calls of layers that a model or layer makes in a `call` of its own."""
 
 import contextlib
 import threading
@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from keras_convinit.graph._stand_in import StandIn, output_specs
+from keras_convinit.layers._attributes import held
 
 # One for all models: a layer may be in several.
 WATCHING = threading.RLock()
@@ -18,10 +19,10 @@ class NotOnSymbolsError(Exception):
 
 
 def graph_of_calls(model: Any, args: Any, kwargs: Any) -> Any:
-    """Runs a model's `call` on symbols, while its layers are watched.
+    """Runs the `call` of a model or layer on symbols, while its layers are watched.
 
     Args:
-        model: A built model that is not functional.
+        model: A built layer, or a model that is not functional.
         args: Its arguments, with symbols for tensors.
         kwargs: Those by keyword.
 
@@ -46,7 +47,7 @@ def graph_of_calls(model: Any, args: Any, kwargs: Any) -> Any:
         lambda x: next(left) if isinstance(x, keras.KerasTensor) else x, (args, kwargs)
     )
     try:
-        with _watched(list(_parts(model))):
+        with _watched([x for x in _layers_in(model) if x is not model]):
             outputs = model.call(*args, **kwargs)
         flat = [
             x for x in keras.tree.flatten(outputs) if isinstance(x, keras.KerasTensor)
@@ -56,11 +57,8 @@ def graph_of_calls(model: Any, args: Any, kwargs: Any) -> Any:
         raise NotOnSymbolsError(model) from error
 
 
-def _parts(model: Any) -> Iterator[Any]:
-    for layer in model.layers:
-        yield layer
-        if isinstance(layer, keras.Model):
-            yield from _parts(layer)
+def _layers_in(model: Any) -> list[Any]:
+    return [part for part in held(model) if isinstance(part, keras.layers.Layer)]
 
 
 @contextlib.contextmanager

@@ -16,7 +16,8 @@ from keras_convinit.diagnostics._remembered import remembered
 from keras_convinit.diagnostics._rows import rows_of
 from keras_convinit.diagnostics._verdict import Trouble, sentence, troubles_of
 from keras_convinit.diagnostics.signal_row import SignalRow
-from keras_convinit.graph import trace
+from keras_convinit.graph.composites import open_but_stacks
+from keras_convinit.graph.tracing import trace_with
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,7 +183,9 @@ def signal_report(
             model,
             "signals",
             (layers, variables, *identity),
-            lambda: Measurer(model, trace(model, x), loss, y is not None),
+            lambda: Measurer(
+                model, trace_with(model, x, open_but_stacks), loss, y is not None
+            ),
         )
         measurement = measurer(x, y, seed)
     rows = rows_of(measurement)

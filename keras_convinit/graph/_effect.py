@@ -94,6 +94,16 @@ _PASSING_OPERATIONS = {
 }
 
 
+_PRODUCTS = {"conv", "dot", "einsum", "inner", "matmul", "tensordot"}
+
+
+def multiplies_by_variable(call: Call) -> bool:
+    """Whether a call is a product with a matrix of a layer that has been opened."""
+    flat = keras.tree.flatten((call.arguments, call.keywords))
+    matrices = [x for x in flat if isinstance(x, keras.Variable) and len(x.shape) > 1]
+    return bool(matrices) and _name(call.layer) in _PRODUCTS
+
+
 def effect_of(call: Call, program: Trace, has_kernels: bool) -> Effect:
     """What a call does to a signal.
 
@@ -117,6 +127,8 @@ def effect_of(call: Call, program: Trace, has_kernels: bool) -> Effect:
         return Effect(Kind.SOURCE, inputs)
     if isinstance(layer, _NORMALIZATIONS):
         return Effect(Kind.NORMALIZATION, inputs)
+    if isinstance(layer, Cast):
+        return Effect(Kind.PASS, inputs[:1])
     if len(inputs) > 1:
         return _of_several(layer, inputs)
     if isinstance(layer, LAYERS) or _name(layer) in OPERATIONS:

@@ -12,7 +12,11 @@ from keras import ops
 
 from keras_convinit._masks import mask_of, masked
 from keras_convinit.graph._stand_in import StandIn
-from keras_convinit.graph._subclassed import NotOnSymbolsError, graph_of_calls
+from keras_convinit.graph._subclassed import (
+    WATCHING,
+    NotOnSymbolsError,
+    graph_of_calls,
+)
 from keras_convinit.graph.composites import Apply, Cast, open_up
 from keras_convinit.graph.program import Call, Trace, Value
 from keras_convinit.kernels import kernels_of
@@ -171,6 +175,12 @@ def program_of_call(layer: Any, args: Any, kwargs: Any) -> Trace:
             outputs show: it adds losses, changes variables or itself, draws random
             numbers, or does something else in training than its parts.
     """
+    # Another thread may be watching this layer: it then has another class.
+    with WATCHING:
+        return _program(layer, args, kwargs)
+
+
+def _program(layer: Any, args: Any, kwargs: Any) -> Trace:
     if type(layer).__call__ is not keras.layers.Layer.__call__:
         raise NotOnSymbolsError("it has a `__call__` of its own")
     if layer.activity_regularizer is not None:
@@ -180,13 +190,10 @@ def program_of_call(layer: Any, args: Any, kwargs: Any) -> Trace:
     told = [False, True] if "training" in parameters else [None, None]
     if "training" in parameters and parameters["training"].default is True:
         raise NotOnSymbolsError("it is told to train unless it is told otherwise")
-    found = []
-    for training in told:
-        given = kwargs if training is None else {**kwargs, "training": training}
-        with _nothing_else(layer):
-            graph, _, outputs = graph_of_calls(layer, *_symbols((args, given)))
-        found.append(_recorded(graph, outputs))
-    inference, train = found
+    inference, train = (
+        _told(layer, args, kwargs if each is None else {**kwargs, "training": each})
+        for each in told
+    )
     if not _same(inference, train):
         raise NotOnSymbolsError("it does something else in training, or at random")
     return Trace(
@@ -199,6 +206,18 @@ def program_of_call(layer: Any, args: Any, kwargs: Any) -> Trace:
         inference.shapes,
         inference.dtypes,
     )
+
+
+def _told(layer: Any, args: Any, kwargs: Any) -> Trace:
+    with _nothing_else(layer):
+        graph, _, outputs = graph_of_calls(layer, *_symbols((args, kwargs)))
+    try:
+        return _recorded(graph, outputs)
+    except NotOnSymbolsError:
+        raise
+    # What can be called on symbols once may still refuse to be called again.
+    except Exception as error:
+        raise NotOnSymbolsError(layer) from error
 
 
 def _symbols(arguments: Any) -> Any:

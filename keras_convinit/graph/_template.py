@@ -1,11 +1,12 @@
 """Opens composite layers for reading: a stack is one block that stands for all."""
 
+import dataclasses
 from typing import Any
 
 import keras
 
 from keras_convinit.graph.composites import ScaledSum, open_up
-from keras_convinit.kernels import Kernel, kernels_of
+from keras_convinit.kernels import Kernel
 from keras_convinit.layers import ScaledResidualStack
 
 
@@ -13,7 +14,8 @@ class Templates:
     """Opens composite layers, and knows to which variables what is inside belongs."""
 
     def __init__(self) -> None:
-        self._owners: dict[int, tuple[Any, Kernel]] = {}
+        # For a variable of a template: the stack, and its variable.
+        self._stacks: dict[int, tuple[Any, Any]] = {}
 
     def open(self, layer: Any, apply: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Writes the call of a layer as calls of its parts, a stack as one block."""
@@ -22,17 +24,26 @@ class Templates:
         if not isinstance(layer, ScaledResidualStack):
             return open_up(layer, apply, *args, **kwargs)
         template = layer._branch.layer
-        for kernel, stacked in zip(
-            kernels_of(template), kernels_of(layer), strict=True
-        ):
-            self._owners[id(kernel.variable)] = layer, stacked
+        for variable, stacked in zip(template.weights, layer._stacked, strict=True):
+            self._stacks[id(variable)] = layer, stacked
         inputs = args[0] if args else kwargs["inputs"]
         total = ScaledSum(layer.branch_factor, layer.compute_dtype, layer.num_blocks)
         return apply(total, inputs, apply(template, inputs))
 
     def owner(self, layer: Any, kernel: Kernel) -> tuple[Any, Kernel]:
         """The layer of the user's that a kernel belongs to, and the kernel there."""
-        return self._owners.get(id(kernel.variable), (layer, kernel))
+        while id(kernel.variable) in self._stacks:
+            layer, variable = self._stacks[id(kernel.variable)]
+            _, gain = self._stacks.get(id(kernel.gain), (None, None))
+            kernel = dataclasses.replace(
+                kernel,
+                name=f"branch.{kernel.name}",
+                variable=variable,
+                gain=gain,
+                copies=layer.num_blocks * kernel.copies,
+                stacked=True,
+            )
+        return layer, kernel
 
 
 def _over_time(layer: Any, apply: Any, inputs: Any, **_: Any) -> Any:

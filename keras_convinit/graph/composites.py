@@ -22,6 +22,8 @@ Apply = Callable[..., Any]
 def open_up(layer: Any, apply: Apply, /, *arguments: Any, **keywords: Any) -> Any:
     """Writes a call of a composite layer as calls of its parts.
 
+    Known are our residual layers, and layers of any class that is not Keras' whose
+    `call` consists of layers and `keras.ops`, gives its outputs and does nothing else.
     For another layer, with a part that is a layer, a model or an operation:
 
         @keras_convinit.graph.open_up.register
@@ -69,6 +71,13 @@ def _(
     for block in layer.unrolled():
         inputs = apply(block, inputs)
     return inputs
+
+
+def open_but_stacks(layer: Any, apply: Apply, /, *args: Any, **kwargs: Any) -> Any:
+    """As `open_up`, but a stack stays whole, so that its own variables are at work."""
+    if isinstance(layer, ScaledResidualStack):
+        return NotImplemented
+    return open_up(layer, apply, *args, **kwargs)
 
 
 def _cast(layer: Any, apply: Apply, inputs: Any) -> Any:

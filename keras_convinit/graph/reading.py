@@ -6,13 +6,14 @@ from typing import Any
 
 import keras
 
-from keras_convinit.graph._effect import Effect, effect_of
+from keras_convinit.graph._effect import Effect, effect_of, multiplies_by_variable
 from keras_convinit.graph._merge import merged
+from keras_convinit.graph._own_layers import why_whole
 from keras_convinit.graph._roles import Role, roles_of
 from keras_convinit.graph._self_gates import with_self_gates
 from keras_convinit.graph._template import Templates
 from keras_convinit.graph._within import within
-from keras_convinit.graph.program import Call, Trace
+from keras_convinit.graph.program import Call, Trace, Value
 from keras_convinit.graph.site import Conflict, Graph, Site, Unread
 from keras_convinit.graph.tracing import trace_with
 from keras_convinit.kernels import Kernel, kernels_of
@@ -21,8 +22,9 @@ from keras_convinit.kernels import Kernel, kernels_of
 def read(model: Any, data: Any = None) -> Graph:
     """Reads what stands around each kernel of a model, which is left as it is.
 
-    Models inside it, our residual layers and those that are registered with `open_up`
-    are opened. The kernels of a layer are those that `kernels_of` gives.
+    Models inside it and layers that `open_up` knows are opened: our residual layers,
+    those that are registered, and those of somebody's own that are made of layers and
+    `keras.ops`. The kernels of a layer are those that `kernels_of` gives.
 
     Args:
         model: A built model.
@@ -52,7 +54,7 @@ def read(model: Any, data: Any = None) -> Graph:
     templates = Templates()
     program = trace_with(model, data, templates.open)
     unread: dict[int, Unread] = {}
-    kernels = [_kernels(call, unread) for call in program.calls]
+    kernels = [_kernels(call, program, unread) for call in program.calls]
     effects = with_self_gates(
         program,
         [
@@ -80,7 +82,9 @@ def read(model: Any, data: Any = None) -> Graph:
     )
 
 
-def _kernels(call: Call, unread: dict[int, Unread]) -> tuple[Kernel, ...]:
+def _kernels(
+    call: Call, program: Trace, unread: dict[int, Unread]
+) -> tuple[Kernel, ...]:
     layer = call.layer
     is_layer = isinstance(layer, keras.layers.Layer)
     # A part that `open_up` adds, such as a sum, has not been built.
@@ -88,9 +92,33 @@ def _kernels(call: Call, unread: dict[int, Unread]) -> tuple[Kernel, ...]:
         return ()
     try:
         return kernels_of(layer)
-    except ValueError as error:
-        unread.setdefault(id(layer), Unread(layer, call.path, str(error)))
+    except ValueError:
+        reason = _why_unknown(call, program)
+        unread.setdefault(id(layer), Unread(layer, call.path, reason))
         return ()
+
+
+def _why_unknown(call: Call, program: Trace) -> str:
+    name = type(call.layer).__name__
+    args, kwargs = keras.tree.map_structure(
+        lambda x: (
+            keras.KerasTensor(program.shapes[x.id], program.dtypes[x.id])
+            if isinstance(x, Value)
+            else x
+        ),
+        (call.arguments, call.keywords),
+    )
+    why = why_whole(call.layer, args, kwargs)
+    if why is None:
+        return (
+            f"{name} has kernels that are not known: register it with "
+            "`keras_convinit.kernels_of.register`"
+        )
+    return (
+        f"{name} could not be opened ({why}): register it with "
+        "`keras_convinit.graph.open_up.register`, for what its parts do, or with "
+        "`keras_convinit.kernels_of.register`"
+    )
 
 
 def _effect(
@@ -98,7 +126,8 @@ def _effect(
 ) -> Effect:
     layer = call.layer
     # One that holds kernels of which nothing is known is one for its neighbours.
-    effect = effect_of(call, program, bool(kernels) or id(layer) in unread)
+    has_kernels = bool(kernels) or id(layer) in unread or multiplies_by_variable(call)
+    effect = effect_of(call, program, has_kernels)
     if effect.assumed is not None:
         unread.setdefault(id(layer), Unread(layer, call.path, effect.assumed))
     return effect

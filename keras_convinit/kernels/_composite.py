@@ -32,12 +32,25 @@ kernels_of.register(keras.layers.RNN, _composite("cell"))
 kernels_of.register(
     keras.layers.Bidirectional, _composite("forward_layer", "backward_layer")
 )
-for _class in (
+kernels_of.register(
     keras.layers.MultiHeadAttention,
-    keras.layers.GroupQueryAttention,
-):
-    kernels_of.register(
-        _class, _composite("query_dense", "key_dense", "value_dense", "output_dense")
+    _composite("query_dense", "key_dense", "value_dense", "output_dense"),
+)
+
+
+@kernels_of.register
+def _(layer: keras.layers.GroupQueryAttention) -> tuple[Kernel, ...]:
+    check_built(layer)
+    # It has no public attributes for its parts, but they have names.
+    parts = {
+        part.name: (attribute, part)
+        for attribute, part in vars(layer).items()
+        if isinstance(part, keras.layers.Layer)
+    }
+    return tuple(
+        kernel
+        for name in ("query", "key", "value", "attention_output")
+        for kernel in prefixed(parts[name][0], kernels_of(parts[name][1]))
     )
 
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import keras
 
-from keras_convinit.graph import Trace, open_up
+from keras_convinit.graph import Trace
+from keras_convinit.graph.composites import open_but_stacks
 from keras_convinit.graph.program import Call, takes_training
 from keras_convinit.graph.tracing import trace_with
-from keras_convinit.layers import ScaledResidualStack
 
 
 def uses_batch_statistics(layer: Any) -> bool:
@@ -25,13 +25,7 @@ def program_of(model: keras.Model, data: Any) -> Trace:
         model: A built model.
         data: Inputs, for a model that cannot be read without.
     """
-
-    def opens(layer: Any, apply: Any, /, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(layer, ScaledResidualStack):
-            return NotImplemented
-        return open_up(layer, apply, *args, **kwargs)
-
-    return trace_with(model, data, opens)
+    return trace_with(model, data, open_but_stacks)
 
 
 def forward_of(program: Trace, batch_statistics: bool) -> Callable[[Any], Any]:

@@ -100,7 +100,7 @@ def _betas(
 
 
 def _ratio(numerator: float | None, denominator: float | None) -> float | None:
-    if numerator is None or not denominator:
+    if numerator is None or not denominator or not math.isfinite(denominator):
         return None
     ratio = float(numerator) / denominator
     return ratio if math.isfinite(ratio) else None

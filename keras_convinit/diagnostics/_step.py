@@ -20,6 +20,8 @@ class Step:
         kernels: Its kernels.
         points: Which of the values that can be trained belong to it.
         block: Where it is one of a stack: the stack, and the number of the block.
+        unread: Whether it has matrices of weights of which nothing is known.
+        infinite: Whether it is given an infinite number, as for padding before pooling.
     """
 
     path: str
@@ -30,3 +32,5 @@ class Step:
     kernels: tuple[Kernel, ...]
     points: tuple[int, ...]
     block: tuple[Any, int] | None
+    unread: bool = False
+    infinite: bool = False

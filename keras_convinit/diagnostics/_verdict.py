@@ -51,9 +51,10 @@ def troubles_of(
     """What is wrong, forward first, each at the first layer where it is.
 
     The signal starts at the first layer with a kernel, the error signal at the last
-    but the classifier, and both are looked at there, where signals are added up and at
-    normalisations; where a normalisation follows a kernel at once, behind it. What a
-    shortcut leads around is passed over: there a signal may be small on purpose. A
+    but the classifier, and both are looked at behind each layer with trainable
+    variables, known or not, where several signals become one, and at normalisations;
+    where a normalisation follows a kernel at once, behind it. What a shortcut leads
+    around is passed over: there a signal may be small on purpose. A
     normalisation makes what enters it forget its size, so the signal starts anew
     there. Its size is the norm or the root mean square over channels, whichever has
     changed less: layers that keep one change the other where they grow wider. A signal
@@ -85,7 +86,10 @@ def _way(
     order = list(range(len(rows)))
     if not forward:
         order.reverse()
+    on_purpose = _infinite_on_purpose(steps, rows) if forward else set()
     for index in order:
+        if index in on_purpose:
+            continue
         # Some activations swallow what is not finite, on some frameworks.
         weights = rows[index].weight_norm if forward else None
         if not math.isfinite(norms[index]) or not math.isfinite(weights or 0.0):
@@ -114,18 +118,36 @@ def _watched(steps: Sequence[Step]) -> set[int]:
         if is_normalization(step.layer)
         for source in step.sources
     }
-    linear = [index for index, step in enumerate(steps) if step.kernels]
+    linear = [index for index, step in enumerate(steps) if step.kernels or step.unread]
     # What a classifier gives need not be of the size of anything.
     last = linear[-1] if linear else len(steps)
+    first = linear[0] if linear else 0
     candidates = {
         index
         for index, step in enumerate(steps)
         if index < last
         and index not in normalized
-        and (step.kernels or is_sum(step.layer) or is_normalization(step.layer))
+        and (
+            is_sum(step.layer)
+            or is_normalization(step.layer)
+            or (index >= first and (step.points or step.kernels or step.unread))
+            or (index >= first and len(set(step.sources)) > 1)
+        )
     }
     everywhere = candidates & _on_every_path(steps)
     return everywhere if len(everywhere) > 1 else candidates or set(linear)
+
+
+def _infinite_on_purpose(steps: Sequence[Step], rows: Sequence[SignalRow]) -> set[int]:
+    """The steps that were given an infinite number, and those that hand it on."""
+    found: set[int] = set()
+    for index, step in enumerate(steps):
+        # One that is not a number is a fault wherever it is.
+        if math.isinf(rows[index].forward_norm) and (
+            step.infinite or (not step.kernels and not found.isdisjoint(step.sources))
+        ):
+            found.add(index)
+    return found
 
 
 def _on_every_path(steps: Sequence[Step]) -> set[int]:

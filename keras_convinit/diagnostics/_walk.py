@@ -1,6 +1,8 @@
 """Runs a model layer by layer, and keeps of each output a few numbers."""
 
 import collections
+import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -94,7 +96,11 @@ class Walk:
             return self._stack(path, layer, *args, **kwargs)
 
         def part(inner: Any, *args: Any, **kwargs: Any) -> Any:
-            return self._apply(f"{path}/{inner.name}", inner, args, kwargs)
+            name = inner.name
+            if not isinstance(inner, keras.layers.Layer):
+                # The number counts the operations of a session.
+                name = re.sub(r"_\d+$", "", name)
+            return self._apply(f"{path}/{name}", inner, args, kwargs)
 
         if isinstance(layer, keras.Model):
             program = self._program(layer)
@@ -159,7 +165,8 @@ class Walk:
         if self._before:
             step = self._before[index]
         else:
-            step = self._step(path, layer, [source for source, _ in given], x, axis)
+            sources = [source for source, _ in given]
+            step = self._step(path, layer, sources, (args, kwargs), x, axis)
         self.steps.append(step)
         self._measure(index, step, args, ops.stop_gradient(x), axis)
         if self._handles:
@@ -171,21 +178,35 @@ class Walk:
         return keras.tree.pack_sequence_as(outputs, flat)
 
     def _step(
-        self, path: str, layer: Any, sources: Sequence[int], x: Any, axis: int
+        self,
+        path: str,
+        layer: Any,
+        sources: Sequence[int],
+        arguments: Any,
+        x: Any,
+        axis: int,
     ) -> Step:
         self._names[path] += 1
         count = self._names[path]
-        variables = getattr(layer, "trainable_variables", ())
+        given = keras.tree.flatten(arguments)
+        # An operation may be given a variable of the layer that it was found in.
+        variables = [
+            *getattr(layer, "trainable_variables", ()),
+            *(x for x in given if isinstance(x, keras.Variable)),
+        ]
         points = map(self._point, variables)
+        kernels = _weights.kernels(layer)
         return Step(
             path if count == 1 else f"{path}#{count}",
             layer,
             tuple(sources),
             _statistics.channels_of(x.shape, axis),
             _statistics.positions_of(x.shape, axis),
-            _weights.kernels(layer),
+            kernels or (),
             tuple(point for point in points if point is not None),
             self._block,
+            kernels is None,
+            any(isinstance(x, float) and math.isinf(x) for x in given),
         )
 
     def _point(self, variable: Any) -> int | None:

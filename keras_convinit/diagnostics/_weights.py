@@ -3,18 +3,21 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import keras
 from keras import ops
 
 from keras_convinit import backend
 from keras_convinit.kernels import Kernel, kernels_of
 
 
-def kernels(layer: Any) -> tuple[Kernel, ...]:
-    """The kernels of a layer, none where that is not known."""
+def kernels(layer: Any) -> tuple[Kernel, ...] | None:
+    """The kernels of a layer; None where it has some of which nothing is known."""
+    if not isinstance(layer, keras.layers.Layer) or not layer.built:
+        return ()
     try:
         return kernels_of(layer)
-    except (ValueError, AttributeError):
-        return ()
+    except ValueError:
+        return None
 
 
 def norms(layer: Any, found: Sequence[Kernel]) -> Iterator[tuple[str, Any]]:

@@ -8,7 +8,7 @@ import keras
 from keras_convinit._data import in_order, names_of
 from keras_convinit._kinds import is_functional, is_sequential
 from keras_convinit.graph._place import Place
-from keras_convinit.graph._subclassed import graph_of_calls
+from keras_convinit.graph._subclassed import graph_of_calls, with_symbols
 from keras_convinit.graph.composites import Cast, with_mask
 
 
@@ -35,10 +35,8 @@ def calls_of_model(
     if is_functional(model):
         return _functional(recorder, place.inside(False), model, *args, **kwargs)
     graph, symbols, outputs = graph_of_calls(model, args, kwargs)
-    found = iter(_inlined(recorder, place.inside(True), graph, symbols))
-    return keras.tree.map_structure(
-        lambda x: next(found) if isinstance(x, keras.KerasTensor) else x, outputs
-    )
+    found = _inlined(recorder, place.inside(True), graph, symbols)
+    return with_symbols(outputs, found)
 
 
 def _sequential(

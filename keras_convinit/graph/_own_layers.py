@@ -16,6 +16,7 @@ from keras_convinit.graph._subclassed import (
     WATCHING,
     NotOnSymbolsError,
     graph_of_calls,
+    with_symbols,
 )
 from keras_convinit.graph.composites import Apply, Cast, open_up
 from keras_convinit.graph.program import Call, Trace, Value
@@ -105,7 +106,7 @@ class MaskedBy(Cast):
         super().__init__(shape, keras.backend.standardize_dtype(dtype))
         self.layer = layer
 
-    def call(self, x: Any, inputs: Any) -> Any:
+    def call(self, x: Any, inputs: Any = None) -> Any:
         """The tensor, with the mask of the inputs as the layer sees it."""
         before = keras.tree.map_structure(mask_of, inputs)
         if mask_of(x) is not None or keras.tree.flatten(before).count(None):
@@ -113,7 +114,7 @@ class MaskedBy(Cast):
         masks = keras.tree.flatten(self.layer.compute_mask(inputs, before))
         return masked(x, masks[0]) if len(masks) == 1 else x
 
-    def compute_output_spec(self, x: Any, inputs: Any) -> Any:
+    def compute_output_spec(self, x: Any, inputs: Any = None) -> Any:
         """The shape of the tensor."""
         return super().compute_output_spec(x)
 
@@ -309,10 +310,7 @@ def _recorded(graph: Any, outputs: Any) -> Trace:
         clone_function=lambda layer: layer,
         call_function=record,
     )
-    left = iter(cloned.outputs)
-    structure = keras.tree.map_structure(
-        lambda x: value(next(left)) if isinstance(x, keras.KerasTensor) else x, outputs
-    )
+    structure = keras.tree.map_structure(value, with_symbols(outputs, cloned.outputs))
     return Trace(
         tuple(calls),
         values,

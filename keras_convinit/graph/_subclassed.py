@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
@@ -42,10 +42,7 @@ def graph_of_calls(model: Any, args: Any, kwargs: Any) -> Any:
         keras.Input(batch_shape=x.shape, dtype=x.dtype, name=f"input_{i}")
         for i, x in enumerate(symbols)
     ]
-    left = iter(fresh)
-    args, kwargs = keras.tree.map_structure(
-        lambda x: next(left) if isinstance(x, keras.KerasTensor) else x, (args, kwargs)
-    )
+    args, kwargs = with_symbols((args, kwargs), fresh)
     try:
         with _watched([x for x in _layers_in(model) if x is not model]):
             outputs = model.call(*args, **kwargs)
@@ -55,6 +52,19 @@ def graph_of_calls(model: Any, args: Any, kwargs: Any) -> Any:
         return keras.Model(fresh, flat, name=model.name), symbols, outputs
     except Exception as error:
         raise NotOnSymbolsError(model) from error
+
+
+def with_symbols(structure: Any, symbols: Iterable[Any]) -> Any:
+    """A structure with other symbols, in the order in which it is flattened."""
+    left = iter(symbols)
+    # Not the order in which it is mapped: that of a dict is another one.
+    return keras.tree.pack_sequence_as(
+        structure,
+        [
+            next(left) if isinstance(x, keras.KerasTensor) else x
+            for x in keras.tree.flatten(structure)
+        ],
+    )
 
 
 def _layers_in(model: Any) -> list[Any]:

@@ -41,10 +41,12 @@ kernels_of.register(
 @kernels_of.register
 def _(layer: keras.layers.GroupQueryAttention) -> tuple[Kernel, ...]:
     check_built(layer)
-    # It has no public attributes for its parts, but they have names.
+    # It has no public attributes for its parts, but they have names. PyTorch keeps
+    # layers apart from other attributes.
+    children = dict(getattr(layer, "named_children", dict)())
     parts = {
         part.name: (attribute, part)
-        for attribute, part in vars(layer).items()
+        for attribute, part in {**vars(layer), **children}.items()
         if isinstance(part, keras.layers.Layer)
     }
     return tuple(

@@ -16,7 +16,12 @@ from keras_convinit.schemes._blocks import BlockBegins, BlockEnds, open_in_block
 from keras_convinit.schemes._inference import uses_batch_statistics
 from keras_convinit.schemes._kept import kept
 from keras_convinit.schemes._other_variables import reset_values
-from keras_convinit.schemes._rules import notes_of, notes_on_seeds, row_of_other
+from keras_convinit.schemes._rules import (
+    check_kernels,
+    notes_of,
+    notes_on_seeds,
+    row_of_other,
+)
 from keras_convinit.schemes._scheme import AbstractScheme, Task
 from keras_convinit.schemes._visit import Visit
 from keras_convinit.schemes.report import InitializationReport, LeftAlone, Row
@@ -68,11 +73,7 @@ class AbstractForward(AbstractScheme):
         model, name = task.model, type(self).__name__
         inputs = _inputs(task, self.samples, name)
         graph = read(model, inputs)
-        if not graph.sites:
-            raise ValueError(
-                "`model` must have kernels, such as those of Dense or Conv layers. "
-                f"Received: the model {model.name!r}, which has none"
-            )
+        check_kernels(graph, model)
         self.check(graph)
         program = trace_with(model, inputs, open_in_blocks)
         run = Run(self, task, graph, program)

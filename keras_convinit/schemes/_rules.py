@@ -86,11 +86,7 @@ class AbstractRules(AbstractScheme):
     def apply(self, task: Task) -> InitializationReport:
         """Gives each kernel its rule's values, and the other variables as asked."""
         graph = read(task.model, _inputs(task))
-        if not graph.sites:
-            raise ValueError(
-                "`model` must have kernels, such as those of Dense or Conv layers. "
-                f"Received: the model {task.model.name!r}, which has none"
-            )
+        check_kernels(graph, task.model)
         self.check(graph)
         stay = kept(graph)
         left = list(stay.values())
@@ -222,6 +218,18 @@ def row_of_other(
     return Row(variable.path, name, None, None, rule, None, std)
 
 
+def check_kernels(graph: Graph, model: Any) -> None:
+    """Refuses a model in which there is no kernel that is known."""
+    if graph.sites:
+        return
+    unread = "; ".join(_unread(graph))
+    known = f" that could be read: {unread}" if unread else ""
+    raise ValueError(
+        "`model` must have kernels, such as those of Dense or Conv layers. "
+        f"Received: the model {model.name!r}, which has none{known}"
+    )
+
+
 def notes_of(graph: Graph) -> Iterator[str]:
     """What the graph was in doubt about."""
     for conflict in graph.conflicts:
@@ -230,6 +238,10 @@ def notes_of(graph: Graph) -> Iterator[str]:
             f"{conflict.path}: {conflict.name} may be {values} ({conflict.reason}); "
             "the first was taken"
         )
+    yield from _unread(graph)
+
+
+def _unread(graph: Graph) -> Iterator[str]:
     by_reason: dict[str, list[str]] = {}
     for one in graph.unread:
         # Layers of one class are told together, whatever each of them is called.

@@ -16,7 +16,7 @@ from keras_convinit.graph import Graph, Trace, read
 from keras_convinit.schemes._inference import program_of
 from keras_convinit.schemes._kept import kept, reason_of_layer
 from keras_convinit.schemes._other_variables import leaves
-from keras_convinit.schemes._rules import notes_of
+from keras_convinit.schemes._rules import check_kernels, notes_of
 from keras_convinit.schemes._scales import Scales
 from keras_convinit.schemes._scheme import AbstractScheme, Task
 from keras_convinit.schemes._stream import Stream
@@ -105,11 +105,7 @@ class AbstractScaling(AbstractScheme):
         inputs = None if samples is None else samples.x
         # What is not for the scheme is refused before anything is changed.
         graph = read(model, inputs)
-        if not graph.sites:
-            raise ValueError(
-                "`model` must have kernels, such as those of Dense or Conv layers. "
-                f"Received: the model {model.name!r}, which has none"
-            )
+        check_kernels(graph, model)
         if samples is not None:
             check_on_few(model, loss, samples.x, samples.y, samples.weights)
         stay = kept(graph)

@@ -52,11 +52,18 @@ def test_an_unknown_layer_of_several_signals_is_reported():
         def call(self, signals):
             return signals[0] + 0.1 * signals[1]
 
-    model = functional(lambda x: Mixed(name="mixed")([x, L.Dense(4)(x)]), 4)
-    graph = read(model)
+    def graph_with(**options):
+        mixed = Mixed(name="mixed", **options)
+        return read(functional(lambda x: mixed([x, L.Dense(4)(x)]), 4))
+
+    # One that does more than its outputs show.
+    graph = graph_with(activity_regularizer="l2")
     (unread,) = graph.unread
     assert unread.path == "mixed" and "side by side" in unread.reason
     assert graph.stages == ()
+    graph = graph_with()
+    assert (graph.unread, graph.stages) == ((), (1,))
+    assert graph.sites[0].branch_factor == 0.1
 
 
 def test_a_variable_that_no_layer_holds_is_reported():

@@ -56,6 +56,19 @@ class Undecided(keras.Model):
         return self.last(self.dense(inputs))
 
 
+class Unsorted(keras.Model):
+    """Names in another order than that of the alphabet, in and out."""
+
+    def __init__(self):
+        super().__init__()
+        self.left = keras.layers.Dense(4, name="left")
+        self.right = keras.layers.Dense(4, name="right")
+
+    def call(self, inputs):
+        left, right = self.left(inputs["z"]), self.right(inputs["a"])
+        return {"second": ops.relu(left), "first": right - inputs["a"]}
+
+
 X = np.random.default_rng(0).standard_normal((3, 4)).astype("float32")
 
 
@@ -67,6 +80,15 @@ def test_running_the_program_is_calling_the_model(make, training, arrays):
     expected = arrays(model(X, training=training))
     found = arrays(program.run(X, training=training))
     keras.tree.map_structure(np.testing.assert_array_equal, expected, found)
+
+
+def test_names_in_any_order(arrays):
+    model, data = Unsorted(), {"z": X, "a": 2 * X}
+    program = trace(model, data)
+    expected, found = arrays(model(data)), arrays(program.run(data))
+    assert found.keys() == expected.keys()
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name])
 
 
 def test_calls_and_operations_are_found(arrays):

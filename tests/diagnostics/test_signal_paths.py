@@ -1,0 +1,138 @@
+"""The verdict follows the signal whatever the network is made of."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_convinit import initialize, signal_report
+
+L = keras.layers
+SEEDS = itertools.count()
+X = np.random.default_rng(0).standard_normal((16, 8, 8, 8)).astype("float32")
+
+
+def convolution(filters, scale=2.0):
+    initializer = keras.initializers.VarianceScaling(scale, seed=next(SEEDS))
+    return L.Conv2D(
+        filters, 3, padding="same", activation="relu", kernel_initializer=initializer
+    )
+
+
+class Block(L.Layer):
+    def __init__(self, scale, **kwargs):
+        super().__init__(**kwargs)
+        self.conv = convolution(8, scale)
+
+    def call(self, x):
+        return self.conv(x)
+
+
+class Closed(Block):
+    """One that cannot be opened."""
+
+    def call(self, x):
+        return self.conv(x) * ops.convert_to_tensor(self.conv.bias + 1.0)
+
+
+def network(step, count=8):
+    x = inputs = keras.Input((8, 8, 8))
+    for _ in range(count):
+        x = step(x)
+    x = L.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, L.Dense(2)(x))
+
+
+def kinds(model):
+    return [(one.kind, one.direction) for one in signal_report(model, X).troubles]
+
+
+BOTH = {
+    0.1: [("vanishing", "forward"), ("vanishing", "backward")],
+    2.0: [],
+    40.0: [("exploding", "forward"), ("exploding", "backward")],
+}
+
+
+@pytest.mark.parametrize("scale", BOTH)
+def test_of_layers_of_somebodys_own(scale):
+    written_out = network(lambda x: convolution(8, scale)(x))
+    blocks = network(lambda x: Block(scale)(x))
+    blocks.set_weights(written_out.get_weights())
+    first, second = signal_report(written_out, X), signal_report(blocks, X)
+    assert kinds(written_out) == BOTH[scale]
+    found = [
+        [(one.kind, one.direction, one.row, one.ratio) for one in report.troubles]
+        for report in (first, second)
+    ]
+    assert found[0] == found[1]
+    closed = network(lambda x: Closed(scale)(x))
+    closed.set_weights(written_out.get_weights())
+    assert kinds(closed) == BOTH[scale]
+
+
+@pytest.mark.parametrize("scale", BOTH)
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_of_concatenations(scale, before):
+    x = inputs = keras.Input((8, 8, 8))
+    for _ in range(before):
+        x = convolution(8)(x)
+    for _ in range(8):
+        x = L.Concatenate()([convolution(4, scale)(x), convolution(4, scale)(x)])
+    x = L.GlobalAveragePooling2D()(x)
+    assert kinds(keras.Model(inputs, L.Dense(2)(x))) == BOTH[scale]
+
+
+def test_more_channels_are_no_explosion():
+    x = inputs = keras.Input((8, 8, 8))
+    for _ in range(3):
+        x = L.Concatenate()([convolution(400)(x), convolution(400)(x)])
+    x = L.GlobalAveragePooling2D()(x)
+    report = signal_report(keras.Model(inputs, L.Dense(2)(x)), X)
+    assert report.verdict == "steady"
+
+
+def test_products_are_looked_at():
+    gate = {"kernel_initializer": "zeros", "activation": "sigmoid"}
+    x = inputs = keras.Input((8, 8, 8))
+    for _ in range(6):
+        x = convolution(8)(x)
+        x = L.Multiply()([x, L.Conv2D(8, 1, **gate)(x)])
+    x = L.GlobalAveragePooling2D()(x)
+    (forward, backward) = signal_report(keras.Model(inputs, L.Dense(2)(x)), X).troubles
+    assert (forward.kind, backward.kind) == ("vanishing", "vanishing")
+
+
+@pytest.mark.parametrize("filling", [float("-inf"), float("nan")])
+def test_padding_with_what_is_infinite_is_on_purpose(filling):
+    x = inputs = keras.Input((8, 8, 8))
+    x = ops.pad(
+        convolution(8)(x), [[0, 0], [1, 1], [1, 1], [0, 0]], constant_values=filling
+    )
+    x = convolution(8)(L.MaxPooling2D(3, 2)(x))
+    x = L.GlobalAveragePooling2D()(x)
+    model = keras.Model(inputs, L.Dense(2)(x))
+    verdict = signal_report(model, X).verdict
+    assert (verdict == "steady") == (filling == float("-inf"))
+    kernel = model.layers[-1].kernel
+    kernel.assign(np.full(kernel.shape, np.inf))
+    assert signal_report(model, X).verdict.startswith("not finite")
+
+
+def test_kernels_of_layers_of_somebodys_own_are_set():
+    model = network(lambda x: Block(2.0)(x))
+    report = initialize(model, "auto", seed=0)
+    assert [row.rule for row in report.rows if row.path.endswith("kernel")] == [
+        "eq. 21 (nothing before)",
+        *["eq. 22 (relu before)"] * 7,
+        "eq. 21 (classifier)",
+    ]
+
+
+def test_what_could_not_be_read_is_named_where_nothing_else_is_there():
+    inputs = keras.Input((8, 8, 8))
+    model = keras.Model(inputs, Closed(2.0, name="closed")(inputs))
+    with pytest.raises(ValueError, match=r"closed: Closed.*kernels_of\.register"):
+        initialize(model, "auto")

@@ -212,8 +212,9 @@ def norm(x: Any, wide: bool = True) -> Any:
     if not wide:
         return jnp.sqrt(jnp.sum(jnp.square(x)))
     largest = jnp.max(jnp.abs(x))
-    scaled = x / jnp.where(largest > 0, largest, 1.0)
-    return largest * jnp.sqrt(jnp.sum(jnp.square(scaled)))
+    # What is infinite divided by itself would be no number.
+    scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1.0)
+    return scale * jnp.sqrt(jnp.sum(jnp.square(x / scale)))
 
 
 def watched(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:

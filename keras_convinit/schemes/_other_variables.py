@@ -5,7 +5,9 @@ from typing import Any
 
 import keras
 
+from keras_convinit.graph._own_layers import is_own
 from keras_convinit.layers import ScaledResidual, ScaledResidualStack
+from keras_convinit.layers._attributes import held
 from keras_convinit.layers._copies import copy_layer
 from keras_convinit.layers._initial_values import initial_values
 from keras_convinit.schemes._kept import NOT_TRAINED, reason_of_layer
@@ -24,6 +26,10 @@ def leaves(layer: Any) -> Iterator[Any]:
             if part is not None:
                 yield from leaves(part)
     else:
+        if is_own(layer):
+            for part in held(layer):
+                if isinstance(part, keras.layers.Layer) and part is not layer:
+                    yield from leaves(part)
         yield layer
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import keras
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
@@ -19,6 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from keras_convinit._printable import printable
 from keras_convinit.lab.over_seeds import WINDOW
 
 # Called after each step, with the accuracy of its batch.
@@ -40,7 +40,8 @@ def shown_progress(
     """
     lengths = [length for _, length in runs]
     progress = Progress(
-        TextColumn("{task.description}"),
+        # Names are as they are: no markup, no emoji.
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         TaskProgressColumn(),
         TimeRemainingColumn(compact=True),
@@ -56,7 +57,7 @@ def shown_progress(
             progress.update(bar, completed=sum(lengths[:started]))
             name, _ = runs[started]
             started += 1
-            run = f"{started}/{len(runs)} {escape(name)}"
+            run = f"{started}/{len(runs)} {printable(name)}"
             progress.update(bar, description=run)
             recent: collections.deque[float] = collections.deque(maxlen=WINDOW)
 

@@ -111,11 +111,11 @@ def _why_unknown(call: Call, program: Trace) -> str:
     why = why_whole(call.layer, args, kwargs)
     if why is None:
         return (
-            f"{name} has kernels that are not known: register it with "
+            f"{name} has kernels that are not known, and must be registered with "
             "`keras_convinit.kernels_of.register`"
         )
     return (
-        f"{name} could not be opened ({why}): register it with "
+        f"{name} could not be opened ({why}), and must be registered with "
         "`keras_convinit.graph.open_up.register`, for what its parts do, or with "
         "`keras_convinit.kernels_of.register`"
     )

@@ -80,8 +80,8 @@ def test_of_concatenations(scale, before):
     for _ in range(before):
         x = convolution(8)(x)
     for _ in range(8):
-        x = L.Concatenate()([convolution(4, scale)(x), convolution(4, scale)(x)])
-    x = L.GlobalAveragePooling2D()(x)
+        x = L.Concatenate()([convolution(16, scale)(x), convolution(16, scale)(x)])
+    x = L.Flatten()(x)
     assert kinds(keras.Model(inputs, L.Dense(2)(x))) == BOTH[scale]
 
 

@@ -1,5 +1,6 @@
 """The loss of a model as a function of the values of its variables."""
 
+import inspect
 import warnings
 import weakref
 from collections.abc import Callable, Hashable
@@ -10,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_convinit import _data
+from keras_convinit._masks import mask_of
 
 
 def check_loss(model: keras.Model, loss: Any) -> Any:
@@ -47,38 +49,79 @@ def check_loss(model: keras.Model, loss: Any) -> Any:
 
 
 def loss_of_outputs(
-    model: keras.Model, loss: Any, x: Any, y: Any, outputs: Any, weights: Any = None
+    model: keras.Model,
+    loss: Any,
+    x: Any,
+    y: Any,
+    outputs: Any,
+    weights: Any = None,
+    training: bool = False,
 ) -> Any:
     """The loss as a scalar; the model's own has all that `fit` minimises.
 
-    Called in a scope without state, so that what the model counts meanwhile is lost.
+    Called in the scope without state in which the outputs came about, and which
+    collects losses: what layers added there counts, what the model counts is lost.
     """
     if loss is None:
+        parameters = inspect.signature(model.compute_loss).parameters.values()
+        told: dict[str, Any] = {}
+        # Keras has had it for a while only, and calls what is without.
+        if any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters):
+            told["training"] = training
         value = model.compute_loss(
-            x=x, y=y, y_pred=outputs, sample_weight=weights, training=False
+            x=x, y=y, y_pred=outputs, sample_weight=weights, **told
         )
-    elif weights is None:
-        value = ops.mean(ops.convert_to_tensor(loss(y, outputs)))
     elif isinstance(loss, keras.Loss):
-        losses = loss(y, outputs, sample_weight=weights)
-        value = ops.mean(ops.convert_to_tensor(losses))
+        value = ops.mean(ops.convert_to_tensor(loss(y, outputs, sample_weight=weights)))
     else:
-        value = ops.mean(_weighted(ops.convert_to_tensor(loss(y, outputs)), weights))
+        values = ops.convert_to_tensor(loss(y, outputs))
+        if weights is not None and (
+            keras.tree.is_nested(weights) or not len(values.shape)
+        ):
+            raise ValueError(
+                "`loss` must give a number for each sample, as there are sample "
+                f"weights. Received: loss with values of shape {tuple(values.shape)}"
+            )
+        value = _Mean(values)(outputs, outputs, sample_weight=weights)
     return ops.cast(value, keras.config.floatx())
 
 
-def _weighted(losses: Any, weights: Any) -> Any:
-    """Losses of samples, or of their positions, times the weights of the samples."""
-    if keras.tree.is_nested(weights) or len(losses.shape) == 0:
-        raise ValueError(
-            "`loss` must give a number for each sample, as there are sample weights. "
-            f"Received: loss with values of shape {tuple(losses.shape)}"
-        )
-    if len(weights.shape) > len(losses.shape) and weights.shape[-1] == 1:
-        weights = ops.squeeze(weights, -1)
-    missing = len(losses.shape) - len(weights.shape)
-    weights = ops.reshape(weights, (*weights.shape, *[1] * missing))
-    return losses * ops.cast(weights, losses.dtype)
+class _Mean(keras.Loss):
+    """The mean of values that are computed, where weights and masks count as in `fit`.
+
+    Args:
+        values: The values.
+    """
+
+    def __init__(self, values: Any) -> None:
+        super().__init__()
+        self._values = values
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """The values."""
+        return self._values
+
+
+def own_added_losses(model: keras.Model, scope: keras.StatelessScope) -> None:
+    """Makes what layers have added to the loss in a scope the model's own, as one sum.
+
+    Keras tells whose an added loss is by its id, which may be one that a loss of
+    another layer had in an earlier run: then it would be counted twice. And it knows
+    nothing of layers in the branch of a stack.
+
+    Args:
+        model: The model.
+        scope: The scope, which is entered, and collects losses.
+    """
+    if not scope.losses:
+        return
+    terms = [ops.sum(ops.cast(term, keras.config.floatx())) for term in scope.losses]
+    tried = [sum(terms[1:], terms[0])]
+    while len(tried) == 1 or sum(term is tried[-1] for term in model.losses) != 1:
+        # All are held, so that each has an id of its own.
+        tried.append(tried[-1] + 0.0)
+        scope.losses.clear()
+        model.add_loss(tried[-1])
 
 
 def all_variables(model: Any) -> list[Any]:
@@ -86,9 +129,47 @@ def all_variables(model: Any) -> list[Any]:
     return [*model.trainable_variables, *model.non_trainable_variables]
 
 
-def is_sum(loss: Any) -> bool:
+def adds_up(model: keras.Model, loss: Any) -> bool:
     """Whether a loss adds up over the samples, instead of taking their mean."""
-    return getattr(loss, "reduction", None) == "sum"
+    return _reductions(model, loss) == {"sum"}
+
+
+def check_batches(model: keras.Model, loss: Any, outputs: Any) -> None:
+    """Refuses a loss that is not a mean or a sum of those of several batches.
+
+    Args:
+        model: The model.
+        loss: What `check_loss` gives.
+        outputs: Outputs of the model for a few samples.
+
+    Raises:
+        ValueError: Such as a loss that divides by the sum of the weights of a batch.
+    """
+    found = _reductions(model, loss)
+    if not (found <= {"mean"} or found == {"sum"}):
+        raise ValueError(
+            "`loss` must be a mean over samples, or a sum in all its parts, where "
+            "there is more than one batch. "
+            f"Received: a loss with the reductions {sorted(found)}"
+        )
+    flat = keras.tree.flatten(outputs)
+    if found == {"mean"} and any(mask_of(x) is not None for x in flat):
+        raise ValueError(
+            "`batch_size` must be that of all samples for a model with masked outputs, "
+            "since the loss is the mean over what is not masked in a batch. "
+            "Received: more than one batch"
+        )
+
+
+def _reductions(model: keras.Model, loss: Any) -> set[str]:
+    """How the parts of a loss put samples together."""
+    if loss is None:
+        if type(model).compute_loss is not keras.Model.compute_loss:
+            return {"mean"}
+        loss = model.loss
+    parts = [part for part in keras.tree.flatten(loss) if part is not None]
+    found = {str(getattr(part, "reduction", "mean")).lower() for part in parts}
+    return {"mean" if name == "sum_over_batch_size" else name for name in found}
 
 
 def stateless_loss(
@@ -104,30 +185,47 @@ def stateless_loss(
         forward: From inputs to outputs; None for the model in inference mode.
 
     Returns:
-        `function(trainable, other, x, y, weights)` to a scalar, where the first two
-        are values of the model's trainable and other variables, and the last, sample
-        weights, may be missing.
+        `function(trainable, other, x, y, weights, share)` to a scalar, where the first
+        two are values of the model's trainable and other variables. Sample weights may
+        be missing. The share of the samples that are in the batch, 1 if it is missing,
+        is what all counts for that a sum over samples has once, such as regularizers.
     """
     reference = weakref.ref(model)
 
     def function(
-        trainable: list[Any], other: list[Any], x: Any, y: Any, weights: Any = None
+        trainable: list[Any],
+        other: list[Any],
+        x: Any,
+        y: Any,
+        weights: Any = None,
+        share: Any = None,
     ) -> Any:
         model = reference()
         assert model is not None
         values = zip(all_variables(model), [*trainable, *other], strict=True)
         # In a trace nothing may be made for later, such as the metrics of a loss.
-        with keras.StatelessScope(
+        scope = keras.StatelessScope(
             list(values), collect_losses=True, initialize_variables=False
-        ):
+        )
+        with scope:
             outputs = model(x, training=False) if forward is None else forward(x)
-            return loss_of_outputs(model, loss, x, y, outputs, weights)
+            own_added_losses(model, scope)
+            value = loss_of_outputs(model, loss, x, y, outputs, weights)
+            if share is not None and loss is None:
+                for term in model.losses:
+                    value = value + (share - 1) * ops.cast(ops.sum(term), value.dtype)
+            return value
 
     return function
 
 
 def check_on_few(
-    model: keras.Model, loss: Any, x: Any, y: Any, weights: Any = None
+    model: keras.Model,
+    loss: Any,
+    x: Any,
+    y: Any,
+    weights: Any = None,
+    several: bool = False,
 ) -> None:
     """Computes the loss of a few samples, for errors that can be understood.
 
@@ -137,15 +235,18 @@ def check_on_few(
         x: A nest of arrays.
         y: A nest of arrays.
         weights: Sample weights; None for none.
+        several: Whether the losses of batches are to be averaged or summed.
 
     Raises:
-        ValueError: The loss cannot be computed.
+        ValueError: The loss cannot be computed, or not from those of batches.
     """
     few = _data.tensors(_data.first(x, _data.batch_size_of(model) or 2))
     # Regularizers read variables in the scope only if it has values for them.
     values = [(variable, variable.value) for variable in model.variables]
     with keras.StatelessScope(values, collect_losses=True):
         outputs = model(few, training=False)
+        if several:
+            check_batches(model, loss, outputs)
         check_labels(model, loss, few, y, outputs, weights)
 
 
@@ -169,7 +270,9 @@ def check_labels(
     count = len(keras.tree.flatten(outputs)[0])
     labels, weights = (_data.tensors(_data.first(nest, count)) for nest in (y, weights))
     try:
-        loss_of_outputs(model, loss, x, labels, outputs, weights)
+        value = loss_of_outputs(model, loss, x, labels, outputs, weights)
+        if len(value.shape):
+            raise ValueError(f"the loss has the shape {tuple(value.shape)}")
     # Every framework has errors of its own for what does not fit.
     except Exception as error:
         raise ValueError(

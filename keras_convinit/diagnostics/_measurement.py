@@ -12,10 +12,11 @@ from keras import ops
 
 from keras_convinit import _data, backend
 from keras_convinit._loss import (
+    adds_up,
     all_variables,
     check_labels,
-    is_sum,
     loss_of_outputs,
+    own_added_losses,
 )
 from keras_convinit.diagnostics import _statistics
 from keras_convinit.diagnostics._axes import axis_of_input
@@ -106,7 +107,7 @@ class Measurer:
             self._measure, lambda: all_variables(self._alive()), lazily=True
         )
 
-    def __call__(self, x: Any, y: Any, seed: int) -> Measurement:
+    def __call__(self, x: Any, y: Any, weights: Any, seed: int) -> Measurement:
         """Measures, with the weights of the moment, where nothing is disturbed."""
         model = self._alive()
         inputs = [
@@ -126,9 +127,11 @@ class Measurer:
             with keras.StatelessScope():
                 backend.outline(self._look, values, inputs)
             if self._supervised:
-                self._check(values, inputs, y)
+                self._check(values, inputs, y, weights)
         size = _data.size_of(x)
-        labels = _data.tensors(y) if self._supervised else self._cotangents(size, seed)
+        labels: Any = self._cotangents(size, seed)
+        if self._supervised:
+            labels = _data.tensors(y), _data.tensors(weights)
         backend.seed_all(seed)
         found = self._compiled(inputs, labels)
         return self._measurement(size, {k: _array(v) for k, v in found.items()})
@@ -149,9 +152,7 @@ class Measurer:
             )
         )
         # The loss is a mean over samples, so what a sample gives is divided by them.
-        model = self._alive()
-        loss = model.loss if self._loss is None and model.compiled else self._loss
-        summed = self._supervised and is_sum(loss)
+        summed = self._supervised and adds_up(self._alive(), self._loss)
         errors = found["errors"] * (size**-0.5 if summed else size**0.5)
         return Measurement(
             self._steps,
@@ -174,6 +175,7 @@ class Measurer:
         # In a trace nothing may be made for later, such as the metrics of a loss.
         return keras.StatelessScope(
             list(zip(all_variables(self._alive()), values, strict=True)),
+            collect_losses=True,
             initialize_variables=False,
         )
 
@@ -183,15 +185,22 @@ class Measurer:
         points: Points,
         inputs: list[Any],
         handles: Sequence[Any] = (),
-    ) -> tuple[Walk, Any]:
+        labels: Any = None,
+    ) -> tuple[Walk, Any, Any]:
         scope = self._scope(points.whole(values))
         walk = Walk(scope, points, self._steps, handles)
         with scope:
-            return walk, walk.run(self._program, self._structured(inputs))
+            outputs = walk.run(self._program, self._structured(inputs))
+            value = None
+            if labels is not None:
+                for whole, rows in points.stacks():
+                    scope.add_update((whole, ops.stack(rows)))
+                value = self._value(scope, inputs, labels, outputs)
+            return walk, outputs, value
 
     def _look(self, values: list[Any], inputs: list[Any]) -> Any:
         """Finds out what runs, and the shapes that come out."""
-        walk, outputs = self._walk(values, self._points(values), inputs)
+        walk, outputs, _ = self._walk(values, self._points(values), inputs)
         self._steps = tuple(walk.steps)
         self._names = tuple(walk.numbers)
         self._outputs = keras.tree.map_structure(_Spec.of, outputs)
@@ -209,7 +218,9 @@ class Measurer:
     def _points(self, values: list[Any]) -> Points:
         return Points(self._alive().trainable_variables, self._stacks, values)
 
-    def _check(self, values: list[Any], inputs: list[Any], y: Any) -> None:
+    def _check(
+        self, values: list[Any], inputs: list[Any], y: Any, weights: Any
+    ) -> None:
         few = self._structured([each[:2] for each in inputs])
         with self._scope(values):
             check_labels(
@@ -218,6 +229,7 @@ class Measurer:
                 few,
                 y,
                 keras.tree.map_structure(lambda spec: spec.zeros(2), self._outputs),
+                weights,
             )
 
     def _structured(self, inputs: list[Any]) -> Any:
@@ -245,8 +257,7 @@ class Measurer:
 
         def run(given: list[Any]) -> Any:
             moved = points.at(given[count:])
-            walk, outputs = self._walk(values, moved, inputs, given[:count])
-            value = self._value(values, inputs, labels, outputs)
+            walk, _, value = self._walk(values, moved, inputs, given[:count], labels)
             return value, ops.stack(list(walk.numbers.values()))
 
         handles = [ops.zeros((), "float32") for _ in range(count)]
@@ -262,14 +273,13 @@ class Measurer:
             "loss": value,
         }
 
-    def _value(
-        self, values: list[Any], inputs: list[Any], labels: Any, outputs: Any
-    ) -> Any:
+    def _value(self, scope: Any, inputs: list[Any], labels: Any, outputs: Any) -> Any:
         if self._supervised:
-            # With the weights as they are: regularizers are no part of the signal.
-            with self._scope(values):
-                x = self._structured(inputs)
-                return loss_of_outputs(self._alive(), self._loss, x, labels, outputs)
+            model, x = self._alive(), self._structured(inputs)
+            own_added_losses(model, scope)
+            return loss_of_outputs(
+                model, self._loss, x, labels[0], outputs, labels[1], training=True
+            )
         real = [x for x in keras.tree.flatten(outputs) if _statistics.is_floating(x)]
         terms = [
             ops.sum(ops.cast(x * label, "float32"))

@@ -1,6 +1,6 @@
 """The values to derive for: those of variables, of a stack one for each block."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from keras import ops
@@ -41,6 +41,14 @@ class Points:
         other = object.__new__(Points)
         other.__dict__.update(self.__dict__, values=list(values))
         return other
+
+    def stacks(self) -> Iterator[tuple[Any, list[Any]]]:
+        """The variables of stacks that are trained and regularized, with their rows."""
+        for variable in self._trainable:
+            blocks = self._blocks.get(id(variable))
+            if blocks is not None and variable.regularizer is not None:
+                numbers = (self._index[id(variable), n] for n in range(blocks))
+                yield variable, [self.values[number] for number in numbers]
 
     def index(self, variable: Any, number: int | None = None) -> int | None:
         """Where the value of a variable is, or its row for a block."""

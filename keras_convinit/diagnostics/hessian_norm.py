@@ -11,11 +11,11 @@ import numpy as np
 from keras_convinit import _data, backend
 from keras_convinit._checks import positive, positive_integer
 from keras_convinit._loss import (
+    adds_up,
     all_variables,
     check_loss,
     check_on_few,
     identity_of,
-    is_sum,
     stateless_loss,
 )
 from keras_convinit.diagnostics._lanczos import lanczos, largest_entry_iteration
@@ -153,8 +153,10 @@ def hessian_norm(
         )
     loss = check_loss(model, loss)
     with backend.undisturbed(model):
-        check_on_few(model, loss, batch.x, batch.y, batch.weights)
-        hessian = _Hessian(model, loss, batch, size or batch_size, seed)
+        size = size or batch_size
+        several = batch.size > size
+        check_on_few(model, loss, batch.x, batch.y, batch.weights, several)
+        hessian = _Hessian(model, loss, batch, size, seed)
         start = np.random.default_rng(seed).standard_normal(hessian.size)
         # 25 million weights times 100 vectors: no more digits than the weights have.
         found = find(hessian, start.astype(hessian.dtype), iterations, tolerance)
@@ -185,11 +187,14 @@ class _Hessian:
             identity_of(model, loss),
             lambda: _product(model, loss),
         )
-        summed = is_sum(model.loss if loss is None and model.compiled else loss)
-        self._batches = [
-            (part.tensors(), 1.0 if summed else part.size / batch.size)
-            for part in batch.split(batch_size)
-        ]
+        self._batches: list[tuple[Any, float]] = []
+        for part in batch.split(batch_size):
+            share = part.size / batch.size
+            if adds_up(model, loss):
+                once = keras.ops.convert_to_tensor(share, dtype="float32")
+                self._batches.append(((*part.tensors(), once), 1.0))
+            else:
+                self._batches.append((part.tensors(), share))
         self._variables = model.trainable_variables
         self._shapes = [tuple(variable.shape) for variable in self._variables]
         self._sizes = [math.prod(shape) for shape in self._shapes]

@@ -125,7 +125,9 @@ def signal_report(
     as long as the model lives.
 
     Without labels the error signal is random, of norm 1 for each sample at the
-    outputs; with them it is the derivative of the loss.
+    outputs; with them it is the derivative of the loss: of the model's own, as `fit`
+    minimizes it, with sample weights, regularizers and what layers add; or of one that
+    is given, to which nothing is added.
 
     The verdict names the first layer whose signal is 10 times larger or smaller than
     at its start: `report.troubles` has the details.
@@ -187,7 +189,7 @@ def signal_report(
                 model, trace_with(model, x, open_but_stacks), loss, y is not None
             ),
         )
-        measurement = measurer(x, y, seed)
+        measurement = measurer(x, y, batch.weights, seed)
     rows = rows_of(measurement)
     return SignalReport(
         rows,

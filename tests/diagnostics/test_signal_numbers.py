@@ -209,7 +209,7 @@ def test_a_loss_that_is_a_sum_is_no_larger_error():
         assert one.error_norm == close(other.error_norm)
 
 
-def test_regularizers_are_no_part_of_the_gradient():
+def test_regularizers_are_part_of_the_gradient_of_the_models_own_loss_alone():
     plain = dense_network()
     model = keras.models.clone_model(plain)
     for layer in model.layers:
@@ -218,10 +218,19 @@ def test_regularizers_are_no_part_of_the_gradient():
     model.set_weights(plain.get_weights())
     for each in (plain, model):
         each.compile("sgd", LOSS)
-    first, second = (signal_report(each, X, Y).rows for each in (plain, model))
+    first, second = (signal_report(each, X, Y, LOSS).rows for each in (plain, model))
     for one, other in zip(first, second, strict=True):
         assert one.error_norm == close(other.error_norm)
         assert one.gradient_norm == (one.gradient_norm and close(other.gradient_norm))
+    _, _, gradients = by_hand(model, X, Y)
+    own = rows_of(signal_report(model, X, Y))
+    for row in first:
+        assert own[row.path].error_norm == close(row.error_norm)
+    for name in ("a", "b", "e"):
+        slope, of_bias = gradients[name]
+        slope = slope + 200 * arrays(model.get_layer(name))[0]
+        expected = np.hypot(np.linalg.norm(slope), np.linalg.norm(of_bias))
+        assert own[name].gradient_norm == close(expected)
 
 
 def test_norms_far_from_one():

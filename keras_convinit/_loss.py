@@ -3,7 +3,7 @@
 import inspect
 import warnings
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 import keras
@@ -102,7 +102,29 @@ class _Mean(keras.Loss):
         return self._values
 
 
-def own_added_losses(model: keras.Model, scope: keras.StatelessScope) -> None:
+class LossScope(keras.StatelessScope):
+    """A scope without state that collects all that layers add to the loss in it.
+
+    In a scope of Keras a layer that is called by itself, as those of a program are,
+    takes back what it has added in an earlier call: of one that is called in several
+    places, or in every block of a stack, the last call alone would count.
+
+    Args:
+        values: Pairs of variables and values.
+    """
+
+    def __init__(self, values: Iterable[tuple[Any, Any]]) -> None:
+        # In a trace nothing may be made for later, such as the metrics of a loss.
+        super().__init__(list(values), collect_losses=True, initialize_variables=False)
+        self.added: list[Any] = []
+
+    def add_loss(self, loss: Any) -> None:
+        """Collects a loss."""
+        self.added.append(loss)
+        super().add_loss(loss)
+
+
+def own_added_losses(model: keras.Model, scope: LossScope) -> None:
     """Makes what layers have added to the loss in a scope the model's own, as one sum.
 
     Keras tells whose an added loss is by its id, which may be one that a loss of
@@ -111,11 +133,11 @@ def own_added_losses(model: keras.Model, scope: keras.StatelessScope) -> None:
 
     Args:
         model: The model.
-        scope: The scope, which is entered, and collects losses.
+        scope: The scope, which is entered.
     """
-    if not scope.losses:
+    if not scope.added:
         return
-    terms = [ops.sum(ops.cast(term, keras.config.floatx())) for term in scope.losses]
+    terms = [ops.sum(ops.cast(term, keras.config.floatx())) for term in scope.added]
     tried = [sum(terms[1:], terms[0])]
     while len(tried) == 1 or sum(term is tried[-1] for term in model.losses) != 1:
         # All are held, so that each has an id of its own.
@@ -203,10 +225,7 @@ def stateless_loss(
         model = reference()
         assert model is not None
         values = zip(all_variables(model), [*trainable, *other], strict=True)
-        # In a trace nothing may be made for later, such as the metrics of a loss.
-        scope = keras.StatelessScope(
-            list(values), collect_losses=True, initialize_variables=False
-        )
+        scope = LossScope(values)
         with scope:
             outputs = model(x, training=False) if forward is None else forward(x)
             own_added_losses(model, scope)

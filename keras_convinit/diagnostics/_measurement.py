@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_convinit import _data, backend
 from keras_convinit._loss import (
+    LossScope,
     adds_up,
     all_variables,
     check_labels,
@@ -171,13 +172,8 @@ class Measurer:
         assert model is not None
         return model
 
-    def _scope(self, values: list[Any]) -> Any:
-        # In a trace nothing may be made for later, such as the metrics of a loss.
-        return keras.StatelessScope(
-            list(zip(all_variables(self._alive()), values, strict=True)),
-            collect_losses=True,
-            initialize_variables=False,
-        )
+    def _scope(self, values: list[Any]) -> LossScope:
+        return LossScope(zip(all_variables(self._alive()), values, strict=True))
 
     def _walk(
         self,

@@ -122,11 +122,10 @@ def _watched(steps: Sequence[Step]) -> set[int]:
     # What a classifier gives need not be of the size of anything.
     last = linear[-1] if linear else len(steps)
     first = linear[0] if linear else 0
-    candidates = {
+    lookouts = {
         index
         for index, step in enumerate(steps)
         if index < last
-        and index not in normalized
         and (
             is_sum(step.layer)
             or is_normalization(step.layer)
@@ -134,8 +133,13 @@ def _watched(steps: Sequence[Step]) -> set[int]:
             or (index >= first and len(set(step.sources)) > 1)
         )
     }
-    everywhere = candidates & _on_every_path(steps)
-    return everywhere if len(everywhere) > 1 else candidates or set(linear)
+    candidates = lookouts - normalized
+    everywhere = _on_every_path(steps)
+    # Where each branch begins with a normalization, no other sums are left.
+    for found in (candidates & everywhere, lookouts & everywhere):
+        if len(found) > 1:
+            return found
+    return candidates or set(linear)
 
 
 def _infinite_on_purpose(steps: Sequence[Step], rows: Sequence[SignalRow]) -> set[int]:

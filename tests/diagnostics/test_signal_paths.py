@@ -105,6 +105,19 @@ def test_products_are_looked_at():
     assert (forward.kind, backward.kind) == ("vanishing", "vanishing")
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 100.0])
+def test_branches_that_begin_with_a_normalization(scale):
+    x = inputs = keras.Input((8, 8, 8))
+    x = ops.tanh(x)
+    for number in range(3):
+        branch = convolution(8, scale ** (2 * number))(L.LayerNormalization()(x))
+        x = L.Add()([x, branch])
+    x = L.Dense(2)(L.Flatten()(L.LayerNormalization()(x)))
+    found = kinds(keras.Model(inputs, x))
+    # A branch may be small on purpose, but not large.
+    assert ("exploding", "forward") in found if scale == 100 else found == []
+
+
 @pytest.mark.parametrize("filling", [float("-inf"), float("nan")])
 def test_padding_with_what_is_infinite_is_on_purpose(filling):
     x = inputs = keras.Input((8, 8, 8))

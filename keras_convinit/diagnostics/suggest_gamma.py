@@ -2,6 +2,7 @@
 
 import dataclasses
 import statistics
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -10,6 +11,7 @@ import numpy as np
 from keras_convinit._checks import positive
 from keras_convinit._data import first_batch
 from keras_convinit.diagnostics.signal_report import signal_report
+from keras_convinit.diagnostics.signal_row import SignalRow
 from keras_convinit.graph import Site, read
 from keras_convinit.scales import backward_scale
 
@@ -22,7 +24,7 @@ class RelativeChange:
     """What one step of plain gradient descent does to a kernel.
 
     Args:
-        path: The layer.
+        path: The layer, as in the rows of a report: in a stack that of a block.
         gamma: That of eq. 41 for the kernel as it is: backward_scale / (fan_out Var).
         change: learning_rate * ||gradient|| / ||kernel||.
     """
@@ -41,7 +43,8 @@ class GammaSuggestion:
         target: The relative change that was asked for.
         learning_rate: The learning rate.
         median: The median of the changes as the model is.
-        rows: One for each kernel with a normalisation behind it.
+        rows: One for each kernel with a normalisation behind it, of a stack one for
+            each block.
 
     Example:
         >>> model = keras.Sequential(
@@ -100,7 +103,8 @@ def suggest_gamma(
 
     which is proportional to 1 / Var(w), and by eq. 41 to gamma. The gamma that is
     proposed brings the median of that over the kernels to `target`. No momentum and no
-    weight decay are counted.
+    weight decay of the optimizer are counted; regularizers are, where the loss is the
+    model's own.
 
     Args:
         model: A built model, initialised in any way.
@@ -147,13 +151,13 @@ def suggest_gamma(
     measured = {row.path: row for row in report.rows}
     rows = [
         RelativeChange(
-            site.path,
-            _gamma_of(site),
+            row.path,
+            _gamma_of(site, values),
             learning_rate * row.gradient_norm / row.weight_norm,
         )
         for site in read(model, batch.x).sites
         if site.normalized and site.kernel.gain is None
-        for row in (measured[site.path],)
+        for row, values in _measured(site, measured)
         if row.gradient_norm is not None and row.weight_norm
     ]
     if not rows:
@@ -177,9 +181,26 @@ def suggest_gamma(
     )
 
 
-def _gamma_of(site: Site) -> float:
-    kernel = site.kernel
-    values = keras.ops.cast(keras.ops.convert_to_tensor(kernel.variable), "float32")
+def _measured(
+    site: Site, rows: dict[str, SignalRow]
+) -> Iterator[tuple[SignalRow, Any]]:
+    """The rows of a kernel, with its values: of a stack's one for each block."""
+    values = keras.ops.convert_to_tensor(site.kernel.variable)
+    if not site.kernel.stacked:
+        yield rows[site.path], values
+        return
+    names = site.path.split("/")
+    for number in range(len(values)):
+        # The path does not say which of its names is that of the stack.
+        paths = (
+            "/".join([*names[:place], f"block_{number}", *names[place:]])
+            for place in range(1, len(names))
+        )
+        yield next(rows[path] for path in paths if path in rows), values[number]
+
+
+def _gamma_of(site: Site, values: Any) -> float:
+    values = keras.ops.cast(values, "float32")
     variance = float(
         keras.ops.convert_to_numpy(keras.ops.mean(keras.ops.square(values)))
     )
@@ -187,4 +208,4 @@ def _gamma_of(site: Site) -> float:
         scale = backward_scale(site.following)
     except ValueError:
         scale = 1.0
-    return scale / (kernel.geometry.fans()[1] * max(variance, 1e-30))
+    return scale / (site.kernel.geometry.fans()[1] * max(variance, 1e-30))

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_convinit import initialize, suggest_gamma
+from keras_convinit.layers import ScaledResidualStack
 
 layers = keras.layers
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -83,6 +84,47 @@ def test_the_numbers_are_shown(data):
     text = str(suggest_gamma(network(), *data, RATE, LOSS))
     assert "conv_2" in text
     assert "learning rate 0.1: median change" in text
+
+
+class Own(keras.Model):
+    """A model with a call of its own."""
+
+    def __init__(self, parts):
+        super().__init__(name="own")
+        self.parts = parts
+
+    def call(self, x):
+        for part in self.parts:
+            x = part(x)
+        return x
+
+
+@pytest.mark.parametrize("kind", [keras.Sequential, Own])
+def test_a_stack_has_the_numbers_of_its_blocks(kind):
+    generator = np.random.default_rng(0)
+    x, y = generator.standard_normal((16, 6)), generator.integers(0, 5, 16)
+    branch = [
+        layers.Dense(6, use_bias=False, name="dense"),
+        layers.LayerNormalization(),
+        layers.ReLU(),
+    ]
+    first, last = layers.Dense(6, "tanh"), layers.Dense(5)
+    stack = ScaledResidualStack(branch, 3, name="stack")
+    stacked = kind([first, stack, last])
+    stacked(x)
+    written_out = keras.Sequential([first, *stack.unrolled(), last])
+    written_out(x)
+    one, other = (
+        suggest_gamma(model, x, y, RATE, LOSS) for model in (stacked, written_out)
+    )
+    paths = [row.path for row in one.rows]
+    name = stack.branch.name
+    assert paths == [f"stack/block_{n}/{name}/dense" for n in range(3)]
+    assert one.gamma == pytest.approx(other.gamma, rel=1e-4)
+    assert len({row.gamma for row in one.rows}) == 3
+    for row, same in zip(one.rows, other.rows, strict=True):
+        assert row.gamma == pytest.approx(same.gamma, rel=1e-5)
+        assert row.change == pytest.approx(same.change, rel=1e-4)
 
 
 @pytest.mark.parametrize(

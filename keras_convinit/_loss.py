@@ -125,7 +125,7 @@ class LossScope(keras.StatelessScope):
 
 
 def own_added_losses(model: keras.Model, scope: LossScope) -> None:
-    """Makes what layers have added to the loss in a scope the model's own, as one sum.
+    """Makes what layers have added to the loss in a scope the model's, as one sum.
 
     Keras tells whose an added loss is by its id, which may be one that a loss of
     another layer had in an earlier run: then it would be counted twice. And it knows
@@ -139,11 +139,15 @@ def own_added_losses(model: keras.Model, scope: LossScope) -> None:
         return
     terms = [ops.sum(ops.cast(term, keras.config.floatx())) for term in scope.added]
     tried = [sum(terms[1:], terms[0])]
+    owner: Any = model
+    while isinstance(owner, keras.Model) and owner.layers:
+        # A functional model cannot add a loss, layers in it can.
+        owner = owner.layers[0]
     while len(tried) == 1 or sum(term is tried[-1] for term in model.losses) != 1:
         # All are held, so that each has an id of its own.
         tried.append(tried[-1] + 0.0)
         scope.losses.clear()
-        model.add_loss(tried[-1])
+        owner.add_loss(tried[-1])
 
 
 def all_variables(model: Any) -> list[Any]:

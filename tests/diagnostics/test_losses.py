@@ -77,11 +77,22 @@ class OwnLoss(keras.Sequential):
 
 
 def network(parts, kind=keras.Sequential, loss="mean_squared_error"):
-    model = kind([keras.Input((6,)), *parts()])
+    start = [] if kind is functional else [keras.Input((6,))]
+    model = kind([*start, *parts()])
     model.compile(keras.optimizers.SGD(1.0), loss)
     for variable in model.trainable_variables:
         variable.assign(variable + 0.1)
     return model
+
+
+def functional(parts):
+    """A functional model, with another one in front."""
+    inputs = keras.Input((6,))
+    inner = keras.Model(inputs, layers.Dense(6)(inputs))
+    x = again = keras.Input((6,))
+    for part in (inner, *parts):
+        x = part(x)
+    return keras.Model(again, x)
 
 
 def read(variables):
@@ -93,7 +104,7 @@ KINDS = [activities, added, kernels, blocks, nested, stacks, shared]
 
 @pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["plain", "weighted"])
 @pytest.mark.parametrize("parts", KINDS)
-@pytest.mark.parametrize("kind", [keras.Sequential, OwnLoss])
+@pytest.mark.parametrize("kind", [keras.Sequential, OwnLoss, functional])
 def test_a_report_is_of_what_fit_minimizes(parts, kind, weights):
     model = network(parts, kind)
     loss = model.evaluate(X, Y, sample_weight=weights, verbose=0)

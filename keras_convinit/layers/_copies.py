@@ -15,12 +15,13 @@ LIMIT = 2**31 - 1
 Reseed = Callable[[Any, bool], Any]
 
 
-def _same_seed(seed: Any, of_initializer: bool) -> Any:
+def same_seed(seed: Any, of_initializer: bool) -> Any:
+    """Leaves a seed as it is."""
     del of_initializer
     return seed
 
 
-def copy_layer(layer: Any, reseed: Reseed = _same_seed) -> Any:
+def copy_layer(layer: Any, reseed: Reseed = same_seed) -> Any:
     """Makes the layer again, with the very functions and classes that it holds.
 
     Args:

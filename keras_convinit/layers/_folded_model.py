@@ -24,8 +24,7 @@ def folded_model(
     Raises:
         ValueError: The model has no graph, or is not built.
     """
-    is_graph = isinstance(model, keras.Sequential) or _is_functional(model)
-    if not is_graph or not model.built:
+    if not has_graph(model) or not model.built:
         raise ValueError(
             "`model` must be a Functional or Sequential model that has been built. "
             f"Received: model={model!r}"
@@ -56,9 +55,9 @@ def all_of(transfers: list[Transfer]) -> Transfer:
     return hand_over
 
 
-def _is_functional(model: Any) -> bool:
-    # A subclassed model has no graph of its own, and no public class tells.
-    return (
+def has_graph(model: Any) -> bool:
+    """Whether it is a Functional or a Sequential model; no public class tells."""
+    return isinstance(model, keras.Sequential) or (
         isinstance(model, keras.Model)
         and hasattr(model, "get_layer")
         and (getattr(model, "inputs", None) is not None)
@@ -81,7 +80,3 @@ def _inputs_like(model: Any) -> Any:
 def copied(value: Any) -> Any:
     # JAX would share the array, and a step that trains the one would delete it.
     return keras.ops.convert_to_numpy(value)
-
-
-def among(variable: Any, variables: Any) -> bool:
-    return any(variable is other for other in variables)

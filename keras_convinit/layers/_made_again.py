@@ -61,23 +61,25 @@ def made_again(
             config = change(handed_over.in_place_of(config, original, of_initializer))
             with keras.saving.custom_object_scope(handed_over.objects):
                 copy = cls.from_config(config)
-    except _Refused:
+    except CannotBeMadeAgain:
         raise
     # Layers of others may fail in any way when they are made again.
     except Exception as error:
         # Keras says the whole configuration first.
         (*_, reason) = str(error).splitlines() or [repr(error)]
-        raise _Refused(
+        raise CannotBeMadeAgain(
             _complaint(original, f"of which Keras says: {reason}")
         ) from error
     if as_class is None and type(copy) is not type(original):
-        raise _Refused(_complaint(original, f"whose copy is {copy!r}"))
+        raise CannotBeMadeAgain(_complaint(original, f"whose copy is {copy!r}"))
     for name in _differences(original, copy, handed_over.replaced):
-        raise _Refused(_complaint(original, f"whose copy has another `{name}`"))
+        raise CannotBeMadeAgain(
+            _complaint(original, f"whose copy has another `{name}`")
+        )
     return copy
 
 
-class _Refused(ValueError):
+class CannotBeMadeAgain(ValueError):
     """Says which layer it was, so that what holds the layer need not say it again."""
 
 

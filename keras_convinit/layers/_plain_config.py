@@ -1,4 +1,4 @@
-"""Our initializers in a configuration, replaced by Keras' own of the same law."""
+"""Our initializers, replaced by Keras' own of the same law."""
 
 from collections.abc import Callable
 from typing import Any
@@ -37,21 +37,45 @@ BUILT_IN: dict[type, Callable[[Any], Any]] = {
 }
 
 
-def plain_config(config: Any) -> Any:
+def plain_initializer(initializer: Any, dtype: str) -> Any:
+    """The initializer of a plain layer, for one that may be ours.
+
+    Args:
+        initializer: An initializer of ours, or one that our layers draw in float32.
+        dtype: That of the variable, in which the plain layer draws.
+
+    Returns:
+        A built-in initializer, or the given one where it can stay.
+    """
+    if type(initializer) in BUILT_IN:
+        initializer = BUILT_IN[type(initializer)](initializer)
+    if isinstance(initializer, keras.initializers.Orthogonal) and dtype in LOW:
+        # No backend has a QR decomposition there; the variance is that of the columns.
+        variance = initializer.gain**2
+        return _variance_scaling(variance, "fan_in", initializer.seed)
+    return initializer
+
+
+LOW = ("bfloat16", "float16")
+
+
+def plain_config(config: Any, dtype: str) -> Any:
     """A layer's configuration without our initializers.
 
     Args:
         config: What `get_config` gives, or a part of it.
+        dtype: That of the layer's variables.
 
     Returns:
         The same, equal where there was nothing to replace.
     """
     if isinstance(config, dict):
-        for cls, replacement in BUILT_IN.items():
+        for cls in BUILT_IN:
             if config.get("registered_name") == f"keras_convinit>{cls.__name__}":
                 rule = keras.saving.deserialize_keras_object(config)
-                return keras.saving.serialize_keras_object(replacement(rule))
-        return {key: plain_config(value) for key, value in config.items()}
+                plain = plain_initializer(rule, dtype)
+                return keras.saving.serialize_keras_object(plain)
+        return {key: plain_config(value, dtype) for key, value in config.items()}
     if isinstance(config, (list, tuple)):
-        return type(config)(plain_config(value) for value in config)
+        return type(config)(plain_config(value, dtype) for value in config)
     return config

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 
 from keras_convinit.layers._copies import copy_layer, seeds_for_copies
@@ -42,12 +43,11 @@ def written_out(
             number = next(numbers)
             return seed if seed is None else number
 
-        block = ScaledResidual(
-            copy_layer(branch, reseed),
-            stage_blocks,
-            name=f"{name}_block_{index}",
-            dtype=dtype,
-        )
+        block_name = f"{name}_block_{index}"
+        # Parts that are built as they are copied have the block in their paths.
+        with keras.name_scope(block_name):
+            copy = copy_layer(branch, reseed)
+        block = ScaledResidual(copy, stage_blocks, name=block_name, dtype=dtype)
         block.build(input_shape)
         for variable, value in zip(block.branch.weights, row, strict=True):
             variable.assign(value)

@@ -3,7 +3,7 @@
 import keras
 
 from keras_convinit.layers._folded_model import folded_model
-from keras_convinit.layers._plain_twin import plain_twin
+from keras_convinit.layers._plain_twin import Folding, plain_twin
 
 
 def fold(model: keras.Model, verbose: bool = True) -> keras.Model:
@@ -13,11 +13,13 @@ def fold(model: keras.Model, verbose: bool = True) -> keras.Model:
     Scaled residuals and stacks become models of plain layers. Initializers of ours,
     which have done their work, become built-in ones of the same law; a
     delta-orthogonal one, which Keras does not have, becomes an orthogonal one. Layers
-    keep their names. The result saves, loads, exports and converts where
+    keep their names, and those in a block have that of the block in front of it, so
+    that no two are the same. The result saves, loads, exports and converts where
     keras_convinit is not installed, and is as fast as if it had been written so.
 
     Fold for inference: the directions and gains are gone, and so is the state of the
-    optimizer. The given model is left as it is.
+    optimizer. The given model is left as it is. A layer that has nothing to fold and
+    cannot be made again from its configuration is part of both models; a line says so.
 
     Args:
         model: A built Functional or Sequential model. Models inside it are folded too.
@@ -38,14 +40,16 @@ def fold(model: keras.Model, verbose: bool = True) -> keras.Model:
         >>> plain = keras_convinit.fold(model)
         weight_norm_conv2d: WeightNormConv2D -> Conv2D
     """
-    changes: list[str] = []
-    folded, transfer = folded_model(model, lambda layer: plain_twin(layer, changes))
+    folding = Folding()
+    folded, transfer = folded_model(model, lambda layer: plain_twin(layer, folding))
     transfer()
-    if not changes:
+    if not folding.changes:
         raise ValueError(
             "`model` must hold a layer or an initializer of keras_convinit. "
             f"Received: model={model!r}, with nothing to fold"
         )
     if verbose:
-        print("\n".join(changes))
+        print("\n".join(folding.changes))
+        for layer in folding.shared:
+            print(f"{layer.name}: cannot be made again, and is shared by both models")
     return folded

@@ -66,11 +66,12 @@ class ScaledResidual(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.branch = _parts.as_layer("branch", branch)
         self.num_blocks = positive_integer("num_blocks", num_blocks)
-        self.shortcut = (
-            None if shortcut is None else _parts.as_layer("shortcut", shortcut)
-        )
+        with keras.name_scope(self.name):
+            self.branch = _parts.as_layer("branch", branch)
+            self.shortcut = (
+                None if shortcut is None else _parts.as_layer("shortcut", shortcut)
+            )
         self.absorb = bool(absorb)
         self.supports_masking = True
         self._factor = 1 / math.sqrt(self.num_blocks)

@@ -1,6 +1,7 @@
 """A whole stage of residual blocks, as one loop."""
 
 import dataclasses
+import functools
 import math
 import random
 from collections.abc import Callable
@@ -94,7 +95,10 @@ class ScaledResidualStack(keras.layers.Layer):
         self.remat = bool(remat)
         self.supports_masking = True
         branch = _parts.as_layer("branch", branch)
-        self._branch = PureBranch(copy_layer(branch))
+        # A layer that is computed again on the way back would find other values in its
+        # variables then. The stack as a whole may be.
+        with keras.RematScope(mode=None):
+            self._branch = PureBranch(copy_layer(branch))
         self._stacked: list[Any] = []
         self._input_shape: Any = None
 
@@ -133,8 +137,26 @@ class ScaledResidualStack(keras.layers.Layer):
         if self._branch.seed_states:
             self.seed_generator = keras.random.SeedGenerator(_seed(layer))
 
+    def rematerialized_call(
+        self, layer_call: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Callable[..., Any]:
+        """Where a `keras.RematScope` is about this layer, it is made with `remat`."""
+        if super().rematerialized_call(layer_call, *args, **kwargs) == layer_call:
+            return layer_call
+        # Keras would also draw random numbers again, and get others.
+        return functools.partial(self._run, remat=True)
+
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Runs the blocks one after the other."""
+        return self._run(inputs, training, mask, remat=self.remat)
+
+    def _run(
+        self,
+        inputs: Any,
+        training: bool | None = None,
+        mask: Any = None,
+        remat: bool = False,
+    ) -> Any:
         factor = self.branch_factor
         weights = [ops.convert_to_tensor(variable) for variable in self._stacked]
         seeds, next_state = self._draw_seeds()
@@ -158,7 +180,7 @@ class ScaledResidualStack(keras.layers.Layer):
             (inputs, ops.zeros((), "float32")),
             [*weights, *seeds],
             self.num_blocks,
-            self.remat,
+            remat,
         )
         if drew:
             self.seed_generator.state.assign(next_state)

@@ -1,6 +1,7 @@
 """Weight normalisation around a layer of any class."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -9,6 +10,8 @@ from keras import ops
 from keras_convinit._registry import register
 from keras_convinit.kernels import kernels_of
 from keras_convinit.layers._abstract_weight_norm import AbstractWeightNorm
+from keras_convinit.layers._attributes import held
+from keras_convinit.layers._parts import not_built
 
 
 @register()
@@ -91,6 +94,11 @@ class WeightNorm(AbstractWeightNorm, keras.layers.Wrapper):
                 "The kernel of `layer` must be a variable, and not computed. "
                 f"Received: layer={self.layer!r}"
             )
+        for part in held(self.layer):
+            if isinstance(part, keras.layers.Layer):
+                # On the way back the kernel would be v again. This layer as a whole
+                # may be computed twice.
+                part.rematerialized_call = _as_it_is
         self.built = True
         self._reparameterize(dataclasses.replace(kernel, name=f"layer.{kernel.name}"))
 
@@ -143,3 +151,12 @@ class WeightNorm(AbstractWeightNorm, keras.layers.Wrapper):
         config = super().get_config()
         del config["dtype"]
         return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "WeightNorm":
+        """Makes the layer again, with a layer inside that is built along with it."""
+        return super().from_config({**config, "layer": not_built(config["layer"])})
+
+
+def _as_it_is(layer_call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    return layer_call

@@ -46,6 +46,8 @@ class Folding:
 
     def name(self, layer: Any) -> str:
         """The name of a twin, of which there is no other in any block."""
+        if self.block.endswith(f"_{layer.name}"):
+            return self.block
         return f"{self.block}_{layer.name}" if self.block else layer.name
 
     def inside(self, block: str) -> "Folding":
@@ -284,7 +286,8 @@ def _residual(
             )(scaled)
         through = inputs
         if layer.shortcut is not None:
-            shortcut, transfer = plain_twin(layer.shortcut, folding)
+            apart = folding.inside(f"{folding.block}_shortcut")
+            shortcut, transfer = plain_twin(layer.shortcut, apart)
             transfers.append(transfer)
             through = shortcut(inputs)
         add = keras.layers.Add(name=f"{folding.block}_sum", dtype=layer.dtype_policy)

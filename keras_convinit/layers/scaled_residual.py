@@ -1,6 +1,7 @@
 """A residual block whose branch is scaled by the number of blocks in its stage."""
 
 import math
+from contextlib import nullcontext
 from typing import Any
 
 import keras
@@ -83,9 +84,11 @@ class ScaledResidual(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         """Builds the parts, and compares the shapes of what they give."""
-        for part in (self.branch, self.shortcut):
-            if part is not None:
-                _parts.build(part, input_shape)
+        _parts.build(self.branch, input_shape)
+        if self.shortcut is not None:
+            same_name = self.shortcut.name == self.branch.name
+            with keras.name_scope("shortcut") if same_name else nullcontext():
+                _parts.build(self.shortcut, input_shape)
         self.compute_output_shape(input_shape)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:

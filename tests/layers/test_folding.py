@@ -327,3 +327,181 @@ def test_the_file_is_read_where_the_package_is_not(
         rtol=1e-5,
         atol=1e-5,
     )
+
+
+def tanh(x):
+    """Not that of Keras, which has the same name."""
+    return 1.7159 * keras.ops.tanh(2 / 3 * x)
+
+
+class Maker(layers.Layer):
+    """Makes its layers itself, and does not say so."""
+
+    def __init__(self, make=None, **kwargs):
+        super().__init__(**kwargs)
+        self.inside = {"list": [(make or ours.WeightNormConv2D)(4, 1)]}
+
+    def build(self, input_shape):
+        self.inside["list"][0].build(input_shape)
+
+    def call(self, inputs):
+        return inputs + self.inside["list"][0](inputs)
+
+    def get_config(self):
+        return super().get_config()
+
+
+class Carrier(layers.Layer):
+    """Holds a layer that its configuration speaks of."""
+
+    def __init__(self, inner, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = inner
+
+    def call(self, inputs):
+        return 2.0 * self.inner(inputs)
+
+    def get_config(self):
+        inner = keras.saving.serialize_keras_object(self.inner)
+        return {**super().get_config(), "inner": inner}
+
+    @classmethod
+    def from_config(cls, config):
+        config["inner"] = keras.saving.deserialize_keras_object(config["inner"])
+        return cls(**config)
+
+
+class Unmakeable(layers.Layer):
+    """Cannot be made again."""
+
+    def __init__(self, width):
+        super().__init__(name="unmakeable")
+        self.inner = layers.Conv2D(width, 1)
+
+    def build(self, input_shape):
+        self.inner.build(input_shape)
+
+    def call(self, inputs):
+        return self.inner(inputs)
+
+    def get_config(self):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    "hide",
+    [
+        lambda layer: layer,
+        lambda layer: layers.SpectralNormalization(Carrier(layer)),
+        lambda layer: ours.ScaledResidual([layer], 2),
+        lambda layer: ours.ScaledResidualStack([layer], 2),
+    ],
+    ids=["bare", "wrapped", "branch", "stack"],
+)
+def test_what_a_layer_makes_itself_is_refused(hide, capsys):
+    hidden = hide(Maker(name="maker"))
+    if isinstance(hidden, layers.SpectralNormalization):
+        hidden = Carrier(Carrier(Maker(name="maker")))
+    model = keras.Sequential([keras.Input(SHAPE), ours.WeightNormConv2D(4, 1), hidden])
+    with pytest.raises(ValueError, match="out of reach") as caught:
+        fold(model)
+    assert "name=maker" in str(caught.value)
+    assert not capsys.readouterr().out
+
+
+def test_what_a_configuration_holds_is_folded():
+    inner = ours.WeightNormConv2D(4, 1, activation=tanh)
+    model = keras.Sequential([keras.Input(SHAPE), Carrier(Carrier(inner))])
+    folded = fold(scrambled(model), verbose=False)
+    assert type(folded.layers[0].inner.inner) is layers.Conv2D
+    assert_same_function(model, folded)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ours.WeightNormConv2D(4, 1, activation=tanh),
+        lambda: ours.WeightNorm(layers.Conv2D(4, 1, activation=tanh)),
+        lambda: ours.ScaledResidual(ours.WeightNormConv2D(4, 1, activation=tanh), 2),
+        lambda: ours.ScaledResidualStack(layers.Conv2D(4, 1, activation=tanh), 2),
+        lambda: ours.WeightNormConv2D(4, 1, activation=lambda x: x - keras.ops.cos(x)),
+    ],
+    ids=["drop-in", "wrapper", "residual", "stack", "lambda"],
+)
+def test_functions_of_ones_own_are_kept(make):
+    model = keras.Sequential([keras.Input(SHAPE), make()])
+    assert_same_function(model, fold(scrambled(model), verbose=False))
+
+
+def test_what_cannot_be_made_again_is_shared(capsys):
+    unmakeable = Unmakeable(4)
+    model = keras.Sequential(
+        [keras.Input(SHAPE), unmakeable, ours.WeightNormConv2D(4, 1)]
+    )
+    folded = fold(scrambled(model))
+    assert folded.layers[0] is unmakeable
+    assert "unmakeable: cannot be made again" in capsys.readouterr().out
+    assert_same_function(model, folded)
+
+
+@pytest.mark.parametrize("policy", ["bfloat16", "float16"])
+@pytest.mark.parametrize("kind", ["drop-in", "residual", "initializer"])
+def test_low_precision(kind, policy, tmp_path):
+    layer = {
+        "drop-in": lambda: ours.WeightNormConv2D(4, 1, dtype=policy),
+        "residual": lambda: ours.ScaledResidual(
+            [ours.WeightNormConv2D(4, 1, dtype=policy)], 2, dtype=policy
+        ),
+        "initializer": lambda: layers.Conv2D(
+            4, 1, kernel_initializer="delta_orthogonal", dtype=policy
+        ),
+    }[kind]()
+    inputs = keras.Input(SHAPE, dtype=policy)
+    model = keras.Model(inputs, layer(inputs))
+    folded = fold(model, verbose=False)
+    path = str(tmp_path / "folded.keras")
+    folded.save(path)
+    expected = keras.ops.cast(model(images()), "float32")
+    for plain in (folded, keras.models.load_model(path)):
+        assert {variable.dtype for variable in plain.weights} == {policy}
+        # A plain layer may round the factor of a branch in another place.
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(keras.ops.cast(plain(images()), "float32")),
+            keras.ops.convert_to_numpy(expected),
+            rtol=2**-6,
+            atol=2**-6,
+        )
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: ours.ScaledResidual(residual_branch(), 2),
+        lambda: ours.ScaledResidual(ours.WeightNormConv2D(4, 1), 2),
+        lambda: ours.ScaledResidualStack(residual_branch(), 2),
+    ],
+    ids=["list", "layer", "stack"],
+)
+def test_one_block_for_several_sizes(make):
+    block = make()
+    inputs = [keras.Input((8, 8, 4)), keras.Input((5, 7, 4))]
+    model = scrambled(keras.Model(inputs, [block(x) for x in inputs]))
+    folded = fold(model, verbose=False)
+    batch = [images(), images()[:, :5, :7]]
+    for found, expected in zip(folded(batch), model(batch), strict=True):
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(found),
+            keras.ops.convert_to_numpy(expected),
+            rtol=1e-5,
+            atol=1e-5,
+        )
+
+
+def test_a_block_that_wants_to_know_its_positions():
+    branch = [
+        layers.Flatten(),
+        ours.WeightNormDense(8 * 8 * 4),
+        layers.Reshape(SHAPE),
+    ]
+    model = keras.Sequential([keras.Input(SHAPE), ours.ScaledResidual(branch, 2)])
+    assert_same_function(model, fold(scrambled(model), verbose=False))

@@ -15,6 +15,7 @@ ORDER = [
         "_checks",
         "_registry",
         "_closed_forms",
+        "_precision",
         "_quadrature",
         "_kinds",
         "_interruption",

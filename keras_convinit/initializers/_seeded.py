@@ -5,6 +5,8 @@ from typing import Any
 
 import keras
 
+from keras_convinit._precision import at_least_float32
+
 
 class AbstractSeeded(keras.initializers.Initializer):
     """An initializer that draws random numbers.
@@ -39,9 +41,8 @@ class AbstractSeeded(keras.initializers.Initializer):
         self, shape: tuple[int, ...], dtype: str, deviation: float = 1.0
     ) -> Any:
         """Normal numbers, not truncated, in `dtype` or in float32 if that is wider."""
-        drawn_in = "float64" if dtype == "float64" else "float32"
         return keras.random.normal(
-            shape, stddev=deviation, dtype=drawn_in, seed=self.seed
+            shape, stddev=deviation, dtype=at_least_float32(dtype), seed=self.seed
         )
 
 

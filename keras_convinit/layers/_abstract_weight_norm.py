@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 import keras
 
 from keras_convinit._checks import positive
+from keras_convinit._precision import at_least_float32
 from keras_convinit.initializers import WeightNormGain
 from keras_convinit.kernels import Kernel, kernels_of
 from keras_convinit.layers._effective_kernel import (
@@ -105,7 +106,7 @@ class AbstractWeightNorm(keras.layers.Layer):
             # An assignment here would be lost in a model that is built symbolically.
             initializer=self._initial_gain,
             # bfloat16 could not tell 0.999 from 1, and training would stand still.
-            dtype=keras.backend.result_type(direction.variable.dtype, "float32"),
+            dtype=at_least_float32(direction.variable.dtype),
             autocast=False,
         )
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
+from keras_convinit._precision import at_least_float32
 from keras_convinit.kernels import kernels_of
 from keras_convinit.layers._abstract_weight_norm import AbstractWeightNorm
 
@@ -104,7 +105,7 @@ def _in_float32(initializer: Callable[..., Any]) -> Callable[..., Any]:
     """Draws in single precision: there is no QR decomposition of bfloat16."""
 
     def draw(shape: Any, dtype: Any = None) -> Any:
-        wide = keras.backend.result_type(dtype, "float32")
+        wide = at_least_float32(dtype)
         return ops.cast(initializer(shape, dtype=wide), dtype)
 
     return draw

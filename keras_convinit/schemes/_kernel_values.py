@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_convinit._precision import at_least_float32
 from keras_convinit.geometry import Geometry
 from keras_convinit.initializers import DeltaOrthogonal
 from keras_convinit.initializers._fan import AbstractFan
@@ -81,7 +82,7 @@ def kernel_values(
     Returns:
         A tensor for each copy, in float32 or the wider dtype of the variable.
     """
-    dtype = keras.backend.result_type(kernel.variable.dtype, "float32")
+    dtype = at_least_float32(kernel.variable.dtype)
     shape = tuple(kernel.variable.shape)
     if kernel.stacked:
         shape = shape[1:]

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_convinit._precision import at_least_float32
+
 
 class Pending:
     """What is to become of a model, so that all of it is assigned or nothing.
@@ -53,7 +55,7 @@ class Pending:
 
     def get(self, variable: Any) -> Any:
         """The value, in float32 or the wider dtype of the variable."""
-        dtype = keras.backend.result_type(variable.dtype, "float32")
+        dtype = at_least_float32(variable.dtype)
         return ops.cast(self.value(variable), dtype)
 
     def put(self, variable: Any, value: Any) -> None:

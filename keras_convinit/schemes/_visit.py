@@ -5,10 +5,10 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import keras
 from keras import ops
 
 from keras_convinit._masks import hand_on
+from keras_convinit._precision import at_least_float32
 from keras_convinit.graph import Site
 from keras_convinit.kernels import Kernel
 from keras_convinit.layers._effective_kernel import effective_kernel, norms
@@ -114,7 +114,7 @@ class Visit:
 
 def wide(x: Any) -> Any:
     """The tensor, in float32 or its own wider dtype."""
-    return ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+    return ops.cast(x, at_least_float32(x.dtype))
 
 
 def times(outputs: Any, factor: float) -> Any:

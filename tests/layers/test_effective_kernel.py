@@ -120,3 +120,35 @@ def test_double_precision_stays():
     kernel = computed(direction, gain, (-1,))
     assert kernel.dtype == np.float64
     np.testing.assert_allclose(kernel, by_loop(direction, gain, (-1,)), rtol=1e-14)
+
+
+def test_float64_is_exact_to_its_own_precision(fresh_process):
+    printed = fresh_process(
+        """
+        import keras
+        import numpy as np
+
+        if keras.backend.backend() == "jax":
+            import jax
+
+            jax.config.update("jax_enable_x64", True)
+        keras.config.set_floatx("float64")
+        from keras_convinit.layers import WeightNorm, WeightNormConv2D
+
+        wrapped = WeightNorm(keras.layers.Conv2D(4, 3))
+        for layer in (WeightNormConv2D(4, 3), wrapped):
+            layer.build((None, 8, 8, 2))
+            v, g = layer.weight_norm_direction, layer.weight_norm_gain
+            assert {v.dtype, g.dtype} == {"float64"}, (v.dtype, g.dtype)
+            v, g = keras.ops.convert_to_numpy(v), keras.ops.convert_to_numpy(g)
+            exact = g * v / np.sqrt((v**2).sum((0, 1, 2)))
+            found = keras.ops.convert_to_numpy(layer.effective_kernel())
+            assert found.dtype == "float64"
+            print("ERROR", np.abs(found - exact).max())
+        """
+    )
+    errors = [
+        float(line.split()[1]) for line in printed.splitlines() if "ERROR" in line
+    ]
+    assert len(errors) == 2
+    assert max(errors) < 1e-15

@@ -39,8 +39,9 @@ def _kernels(measurement: Measurement) -> Iterator[tuple[str, Any, float, Any]]:
             variable, number = kernel.variable, None
             if step.block is not None:
                 variable, number = _of_stack(variable, *step.block)
-            # A layer that is applied twice is no pair.
-            if (id(variable), number) in seen:
+            # A layer that is applied twice is no pair. Without the others that it is
+            # computed with, a variable does not say what a kernel is.
+            if (id(variable), number) in seen or kernel.computed:
                 continue
             seen.add((id(variable), number))
             yield (

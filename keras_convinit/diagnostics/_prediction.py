@@ -97,6 +97,9 @@ def _linear(step: Step, inputs: Sequence[Signal], numbers: Numbers) -> Passage |
     separable = keras.layers.SeparableConv1D, keras.layers.SeparableConv2D
     if len(inputs) > 1 or (len(kernels) == 2 and not isinstance(step.layer, separable)):
         return None
+    if any(f"weights {number}" not in numbers for number in range(len(kernels))):
+        # Of codes nothing is known.
+        return None
     square, backward = inputs[0].norm ** 2, 1.0
     for number, kernel in enumerate(kernels):
         norm = numbers[f"weights {number}"]

@@ -23,8 +23,9 @@ def kernels(layer: Any) -> tuple[Kernel, ...] | None:
 def norms(layer: Any, found: Sequence[Kernel]) -> Iterator[tuple[str, Any]]:
     """The norms of its weights by name, where the values of variables are at hand.
 
-    Of a weight-normalised layer the effective kernel counts. A layer without a kernel
-    has those of all its trainable variables.
+    Of a weight-normalised layer the effective kernel counts, of one with LoRA the sum;
+    a quantized kernel, whose variable has codes, has none. A layer without a kernel has
+    those of all its trainable variables.
 
     Args:
         layer: The layer.
@@ -32,10 +33,14 @@ def norms(layer: Any, found: Sequence[Kernel]) -> Iterator[tuple[str, Any]]:
     """
     effective = getattr(layer, "effective_kernel", None)
     for number, kernel in enumerate(found):
-        yield (
-            f"weights {number}",
-            _norm(effective() if effective else kernel.variable),
-        )
+        values = kernel.variable
+        if effective:
+            values = effective()
+        elif kernel.computed and layer.quantization_mode not in (None, "float8"):
+            continue
+        elif kernel.computed:
+            values = layer.kernel
+        yield f"weights {number}", _norm(values)
     if not found:
         for number, variable in enumerate(getattr(layer, "trainable_variables", ())):
             yield f"weights {number}", _norm(variable)

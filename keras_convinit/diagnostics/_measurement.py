@@ -218,7 +218,9 @@ class Measurer:
         self, values: list[Any], inputs: list[Any], y: Any, weights: Any
     ) -> None:
         few = self._structured([each[:2] for each in inputs])
-        with self._scope(values):
+        # Losses of several outputs make metrics at the first call, which need values.
+        pairs = zip(all_variables(self._alive()), values, strict=True)
+        with keras.StatelessScope(list(pairs)):
             check_labels(
                 self._alive(),
                 self._loss,

@@ -181,3 +181,15 @@ def test_modules_of_pytorch_stay_what_they_were():
         before = state()
         measured(model)
         assert_equal(state(), before)
+
+
+def test_a_model_of_several_outputs_trains_after_a_report():
+    inputs = keras.Input((3,))
+    outputs = [keras.layers.Dense(2)(inputs), keras.layers.Dense(1)(inputs)]
+    model = keras.Model(inputs, outputs)
+    model.compile("sgd", "mse")
+    x, y = np.ones((4, 3)), [np.zeros((4, 2)), np.zeros((4, 1))]
+    report = signal_report(model, x, y)
+    # The metrics of its losses are made at the first of them.
+    assert model.evaluate(x, y, verbose=0)[0] == pytest.approx(report.loss, rel=1e-5)
+    model.fit(x, y, verbose=0)

@@ -150,6 +150,27 @@ def own_added_losses(model: keras.Model, scope: LossScope) -> None:
         owner.add_loss(tried[-1])
 
 
+def check_regularizers(model: keras.Model) -> None:
+    """Refuses activity regularizers of models, which are not called as such.
+
+    Args:
+        model: A model that is run layer by layer.
+
+    Raises:
+        ValueError: It has one, or a model inside of it.
+    """
+    if model.activity_regularizer is not None:
+        raise ValueError(
+            "`activity_regularizer` must be that of a layer where a model is run layer "
+            "by layer. Give it to the last layer of the model. "
+            f"Received: activity_regularizer={model.activity_regularizer!r} of the "
+            f"model {model.name!r}"
+        )
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            check_regularizers(layer)
+
+
 def all_variables(model: Any) -> list[Any]:
     """The variables of a model, those first that are trained."""
     return [*model.trainable_variables, *model.non_trainable_variables]

@@ -16,6 +16,7 @@ from keras_convinit._loss import (
     adds_up,
     all_variables,
     check_labels,
+    check_regularizers,
     loss_of_outputs,
     own_added_losses,
 )
@@ -217,6 +218,8 @@ class Measurer:
     def _check(
         self, values: list[Any], inputs: list[Any], y: Any, weights: Any
     ) -> None:
+        if self._loss is None:
+            check_regularizers(self._alive())
         few = self._structured([each[:2] for each in inputs])
         # Losses of several outputs make metrics at the first call, which need values.
         pairs = zip(all_variables(self._alive()), values, strict=True)

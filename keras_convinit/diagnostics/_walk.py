@@ -92,6 +92,17 @@ class Walk:
         return program.run(inputs, call, training=True)
 
     def _apply(self, path: str, layer: Any, args: Any, kwargs: Any) -> Any:
+        outputs = self._opened(path, layer, args, kwargs)
+        if outputs is NotImplemented:
+            return self._leaf(path, layer, args, kwargs)
+        # What is opened is not called, so that Keras does not do this.
+        regularizer: Any = getattr(layer, "activity_regularizer", None)
+        if regularizer is not None:
+            for x in keras.tree.flatten(outputs):
+                self._scope.add_loss(regularizer(x) / len(x))
+        return outputs
+
+    def _opened(self, path: str, layer: Any, args: Any, kwargs: Any) -> Any:
         if isinstance(layer, ScaledResidualStack):
             return self._stack(path, layer, *args, **kwargs)
 
@@ -102,15 +113,12 @@ class Walk:
                 name = re.sub(r"_\d+$", "", name)
             return self._apply(f"{path}/{name}", inner, args, kwargs)
 
-        if isinstance(layer, keras.Model):
-            program = self._program(layer)
-            if program is not None:
-                return self._run(program, args[0], f"{path}/")
-        else:
-            outputs = open_up(layer, part, *args, **kwargs)
-            if outputs is not NotImplemented:
-                return outputs
-        return self._leaf(path, layer, args, kwargs)
+        if not isinstance(layer, keras.Model):
+            return open_up(layer, part, *args, **kwargs)
+        program = self._program(layer)
+        if program is None:
+            return NotImplemented
+        return self._run(program, args[0], f"{path}/")
 
     def _program(self, model: Any) -> Trace | None:
         # The branch of a stack is run many times.

@@ -181,10 +181,14 @@ def signal_report(
             identity = identity_of(model, loss)
         layers = tuple((id(layer), layer.trainable) for layer in model.layers)
         variables = tuple(id(variable) for variable in model.trainable_variables)
+        # What is known of steps goes for one structure of the data and one size.
+        kinds = keras.tree.map_structure(
+            lambda each: (tuple(each.shape[1:]), str(each.dtype)), x
+        )
         measurer = remembered(
             model,
             "signals",
-            (layers, variables, *identity),
+            (layers, variables, repr(kinds), *identity),
             lambda: Measurer(
                 model, trace_with(model, x, open_but_stacks), loss, y is not None
             ),

@@ -75,7 +75,9 @@ def _(
 
 def open_but_stacks(layer: Any, apply: Apply, /, *args: Any, **kwargs: Any) -> Any:
     """As `open_up`, but a stack stays whole, so that its own variables are at work."""
-    if isinstance(layer, ScaledResidualStack):
+    # What is opened is not called, so that Keras does not regularize its outputs.
+    regularized = getattr(layer, "activity_regularizer", None) is not None
+    if regularized or isinstance(layer, ScaledResidualStack):
         return NotImplemented
     return open_up(layer, apply, *args, **kwargs)
 

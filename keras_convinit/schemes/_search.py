@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from keras_convinit._interruption import check
-from keras_convinit._loss import check_loss, check_on_few
+from keras_convinit._loss import check_loss, check_on_few, check_regularizers
 from keras_convinit.graph import Graph, Trace, read
 from keras_convinit.schemes._inference import program_of
 from keras_convinit.schemes._kept import kept, reason_of_layer
@@ -108,6 +108,8 @@ class AbstractScaling(AbstractScheme):
         check_kernels(graph, model)
         if samples is not None:
             check_on_few(model, loss, samples.x, samples.y, samples.weights)
+        if loss is None:
+            check_regularizers(model)
         stay = kept(graph)
         started = None if self.start is None else self.start.apply(task)
         # Programs are compiled for variables: while they search, these have the start.

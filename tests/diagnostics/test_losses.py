@@ -68,6 +68,15 @@ def shared():
     return [keras.Model(inputs, added(dense(added(dense(inputs))))), layers.Dense(3)]
 
 
+def regularized():
+    """Blocks that are regularized themselves."""
+    return [
+        ScaledResidual([layers.Dense(6)], 2, activity_regularizer=L2(0.1)),
+        ScaledResidualStack([layers.Dense(6)], 2, activity_regularizer=L2(0.2)),
+        layers.Dense(3),
+    ]
+
+
 class OwnLoss(keras.Sequential):
     """As Keras has it without the argument `training`."""
 
@@ -99,7 +108,7 @@ def read(variables):
     return [np.array(ops.convert_to_numpy(variable)) for variable in variables]
 
 
-KINDS = [activities, added, kernels, blocks, nested, stacks, shared]
+KINDS = [activities, added, kernels, blocks, nested, stacks, shared, regularized]
 
 
 @pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["plain", "weighted"])
@@ -198,8 +207,21 @@ def test_a_hessian_of_masked_outputs_is_that_of_all_samples():
         hessian_norm(model, tokens, np.ones((3, 3, 2)), batch_size=2)
 
 
-def test_a_search_is_of_what_fit_minimizes():
-    model = network(blocks)
+@pytest.mark.parametrize("inside", [False, True])
+def test_what_a_model_itself_would_add_is_refused(inside):
+    part = keras.Sequential([keras.Input((6,)), layers.Dense(6)])
+    model = network(lambda: [part, layers.Dense(3)])
+    (part if inside else model).activity_regularizer = L2(0.1)
+    with pytest.raises(ValueError, match="`activity_regularizer` must be that of a l"):
+        signal_report(model, X, Y)
+    with pytest.raises(ValueError, match="`activity_regularizer` must be that of a l"):
+        initialize(model, GradInit(1, batch_size=12, verbose=False), data=(X, Y))
+    assert signal_report(model, X, Y, "mean_squared_error").loss > 0
+
+
+@pytest.mark.parametrize("parts", [blocks, regularized])
+def test_a_search_is_of_what_fit_minimizes(parts):
+    model = network(parts)
     loss = model.evaluate(X, Y, sample_weight=WEIGHTS, verbose=0)
     scheme = GradInit(1, batch_size=12, start=None, verbose=False)
     report = initialize(model, scheme, data=(X, Y, WEIGHTS), others="keep", seed=0)

@@ -99,7 +99,8 @@ class Walk:
         regularizer: Any = getattr(layer, "activity_regularizer", None)
         if regularizer is not None:
             for x in keras.tree.flatten(outputs):
-                self._scope.add_loss(regularizer(x) / len(x))
+                size = ops.cast(ops.shape(x)[0], x.dtype)
+                self._scope.add_loss(regularizer(x) / size)
         return outputs
 
     def _opened(self, path: str, layer: Any, args: Any, kwargs: Any) -> Any:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from keras_convinit import Geometry, Kernel, kernels_of
+from keras_convinit import Geometry, Kernel, initialize, kernels_of
 
 # Layer, shape of one example, kernel size in each dimension.
 LAYERS = [
@@ -268,3 +268,20 @@ def test_a_subclass_needs_no_registration():
 def test_a_layer_must_be_built(layer):
     with pytest.raises(ValueError, match=r"must be built\. Received: layer="):
         kernels_of(layer)
+
+
+def test_a_grouped_attention_has_four_kernels():
+    # Four heads ask two that answer; each has three numbers.
+    layer = layers.GroupQueryAttention(
+        head_dim=3, num_query_heads=4, num_key_value_heads=2
+    )
+    x = np.zeros((2, 5, 8), "float32")
+    layer(x, x)
+    found = {kernel.variable.path: kernel.geometry for kernel in kernels_of(layer)}
+    assert len(found) == 4
+    fans = sorted(geometry.fans() for geometry in found.values())
+    assert fans == [(8, 6), (8, 6), (8, 12), (12, 8)]
+    model = keras.Sequential([keras.Input((5, 8)), layers.Dense(8)])
+    attended = layer(model.outputs[0], model.outputs[0])
+    report = initialize(keras.Model(model.inputs, attended), seed=0)
+    assert {row.path for row in report.rows if row.fan_in} >= set(found)

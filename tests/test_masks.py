@@ -7,7 +7,7 @@ import pytest
 from keras_convinit import initialize, signal_report
 from keras_convinit._masks import hand_on, mask_of, masked
 from keras_convinit.graph import trace
-from keras_convinit.layers import ScaledResidual, ScaledResidualStack
+from keras_convinit.layers import ScaledResidual, ScaledResidualStack, fold
 
 layers = keras.layers
 LENGTH = 5
@@ -213,3 +213,58 @@ def test_a_mask_is_read_and_given():
     given = masked(plain, mask_of(x))
     np.testing.assert_array_equal(array(mask_of(given)), expected)
     assert keras.backend.standardize_dtype(given.dtype) == "bfloat16"
+
+
+class Total(layers.Layer):
+    """Sums over the positions that count; its block is told of no mask."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.supports_masking = True
+
+    def call(self, x, mask=None):
+        if mask is not None:
+            x = x * keras.ops.cast(mask, x.dtype)[..., None]
+        return x * 0 + keras.ops.sum(x, axis=1, keepdims=True)
+
+
+class Block(layers.Layer):
+    """Holds one, and takes no mask itself."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.supports_masking = True
+        self.total = Total()
+
+    def call(self, x):
+        return self.total(x)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not support masking")
+@pytest.mark.parametrize("part", [Total, Block])
+def test_a_stack_masks_as_its_block_does(part):
+    keras.saving.get_custom_objects().update(Total=Total, Block=Block)
+    x = np.random.default_rng(0).normal(size=(2, 4, 3)).astype("float32")
+    x[:, 2:] = 0
+
+    def outputs(block):
+        inputs = keras.Input((4, 3))
+        model = keras.Model(inputs, block(layers.Masking()(inputs)))
+        folded = fold(model, verbose=False)
+        return [keras.ops.convert_to_numpy(one(x)) for one in (model, folded)]
+
+    def branch():
+        # So that what is padded is not zero any more.
+        return [
+            layers.Dense(3, kernel_initializer="ones", bias_initializer="ones"),
+            part(),
+        ]
+
+    found = [
+        *outputs(ScaledResidual(branch(), 2)),
+        *outputs(ScaledResidualStack(branch(), 1, stage_blocks=2)),
+    ]
+    dense = x.sum(axis=-1, keepdims=True) + np.ones(3)
+    expected = x + dense[:, :2].sum(axis=1, keepdims=True) / np.sqrt(2)
+    for one in found:
+        np.testing.assert_allclose(one, expected, rtol=1e-5)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from keras_convinit import hessian_norm
+from keras_convinit.layers import WeightNormDense
 
 
 def random(*shape, seed=0):
@@ -181,3 +182,24 @@ def test_a_second_derivative_that_is_infinite():
         hessian_norm(
             model, X, X[:, :1], lambda y, out: keras.ops.power(keras.ops.abs(out), 1.5)
         )
+
+
+@pytest.mark.parametrize("policy", ["bfloat16", "mixed_bfloat16"])
+def test_low_precision_beside_gains_in_single_precision(policy):
+    def network():
+        return keras.Sequential(
+            [keras.Input((4,)), WeightNormDense(5), WeightNormDense(3)]
+        )
+
+    wide = network()
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        low = network()
+    finally:
+        keras.config.set_dtype_policy(before)
+    low.set_weights(wide.get_weights())
+    expected = hessian_norm(wide, X, Y, LOSS, tolerance=1e-2).value
+    found = hessian_norm(low, X, Y, LOSS, tolerance=1e-2).value
+    # Eight bits of a number, several times.
+    assert found == pytest.approx(expected, rel=0.1)

@@ -190,7 +190,10 @@ def signal_report(
             "signals",
             (layers, variables, repr(kinds), *identity),
             lambda: Measurer(
-                model, trace_with(model, x, open_but_stacks), loss, y is not None
+                model,
+                trace_with(model, x, open_but_stacks, training=True),
+                loss,
+                y is not None,
             ),
         )
         measurement = measurer(x, y, batch.weights, seed)

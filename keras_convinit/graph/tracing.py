@@ -12,7 +12,7 @@ from keras_convinit.graph._place import Place
 from keras_convinit.graph._recorder import Recorder
 from keras_convinit.graph._subclassed import NotOnSymbolsError
 from keras_convinit.graph.composites import open_up
-from keras_convinit.graph.program import Trace
+from keras_convinit.graph.program import Trace, takes_training
 
 
 def trace(model: Any, data: Any = None, *, open_composites: bool = False) -> Trace:
@@ -53,13 +53,16 @@ def trace(model: Any, data: Any = None, *, open_composites: bool = False) -> Tra
     return trace_with(model, data, open_up if open_composites else _stay_whole)
 
 
-def trace_with(model: Any, data: Any, opens: Callable[..., Any]) -> Trace:
+def trace_with(
+    model: Any, data: Any, opens: Callable[..., Any], training: bool | None = None
+) -> Trace:
     """Reads a model as `trace` does.
 
     Args:
         model: The model.
         data: What it takes.
         opens: What opens composite layers, with the arguments of `open_up`.
+        training: What the `call` of a model of the user's own is told, if anything.
 
     Returns:
         The program.
@@ -69,8 +72,12 @@ def trace_with(model: Any, data: Any, opens: Callable[..., Any]) -> Trace:
     inputs = _inputs(model, data)
     recorder = Recorder(opens)
     values = keras.tree.map_structure(recorder.new, inputs)
+    told: dict[str, Any] = {}
+    if training is not None and takes_training(model):
+        told["training"] = training
     try:
-        outputs = calls_of_model(recorder, Place(), model, inputs)
+        place = Place(training=training)
+        outputs = calls_of_model(recorder, place, model, inputs, **told)
     except NotOnSymbolsError as error:
         raise ValueError(
             "`model` must be Functional or Sequential, or have a `call` made of layers "

@@ -74,7 +74,12 @@ class AbstractDropIn(AbstractWeightNorm):
 
     @property
     def kernel(self) -> Any:
-        """The effective kernel g * v / ||v||, in the dtype of the computation."""
+        """The effective kernel g * v / ||v||, in the dtype of the computation.
+
+        A tensor: constraint, regularizer and `trainable` are those of the variable
+        `weight_norm_direction`. What changes the kernel of the layer that it wraps,
+        such as `keras.layers.SpectralNormalization`, cannot be put around this one.
+        """
         if self.weight_norm_gain is None and self._direction_variable is not None:
             # While the layer is being built; it has the shape, and that is asked for.
             return self._direction_variable

@@ -32,11 +32,14 @@ class WeightNorm(AbstractWeightNorm, keras.layers.Wrapper):
             unchanged.
         gain_initializer: Sets g: a `WeightNormGain`, which by default keeps the norm
             of the signal through this layer and a ReLU, or any Keras initializer.
-        name: Name of the wrapper.
+        name: Name of the wrapper; by default `weight_normalized`, with a number from
+            the second on.
+        dtype: None, or the policy of the wrapped layer.
         trainable: Whether its variables are trained.
 
     Raises:
-        ValueError: `layer` is not a Keras layer; when built: it has no kernel or
+        ValueError: `layer` is not a Keras layer, or has another policy than `dtype`;
+            when built: it has no kernel or
             several, such as a separable convolution or a recurrent layer, or
             one that is computed.
         NotImplementedError: The layer is asked to be quantized or to enable LoRA:
@@ -60,11 +63,26 @@ class WeightNorm(AbstractWeightNorm, keras.layers.Wrapper):
         gain_initializer: Any = "weight_norm_gain",
         name: str | None = None,
         trainable: bool = True,
+        dtype: Any = None,
     ) -> None:
         if not isinstance(layer, keras.layers.Layer):
             raise ValueError(
                 f"`layer` must be a Keras layer. Received: layer={layer!r}"
             )
+        if dtype is not None:
+            asked = keras.dtype_policies.get(dtype)
+            if asked.name != layer.dtype_policy.name:
+                raise ValueError(
+                    "`dtype` must be that of the layer within, which is given there. "
+                    f"Received: dtype={asked.name!r}, layer={layer!r} with "
+                    f"{layer.dtype_policy.name!r}"
+                )
+        if name is None:
+            # With the name of the class, variables would have the names that they have
+            # in a drop-in: `weight_norm/conv2d/bias` and `weight_norm_conv2d/bias` are
+            # one to an optimizer.
+            count = keras.backend.get_uid("weight_normalized")
+            name = "weight_normalized" + (f"_{count - 1}" if count > 1 else "")
         super().__init__(
             layer,
             gain_initializer=gain_initializer,
@@ -100,6 +118,7 @@ class WeightNorm(AbstractWeightNorm, keras.layers.Wrapper):
                 # may be computed twice.
                 part.rematerialized_call = _as_it_is
         self.built = True
+        self.input_spec = self.layer.input_spec
         self._reparameterize(dataclasses.replace(kernel, name=f"layer.{kernel.name}"))
 
     def call(self, inputs: Any, **kwargs: Any) -> Any:
@@ -131,7 +150,11 @@ class WeightNorm(AbstractWeightNorm, keras.layers.Wrapper):
 
     @property
     def kernel(self) -> Any:
-        """The effective kernel g * v / ||v||, in the dtype of the computation."""
+        """The effective kernel g * v / ||v||, in the dtype of the computation.
+
+        A tensor: constraint, regularizer and `trainable` are those of the variable
+        `weight_norm_direction`.
+        """
         return ops.cast(self.effective_kernel(), self.layer.compute_dtype)
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
@@ -148,9 +171,8 @@ class WeightNorm(AbstractWeightNorm, keras.layers.Wrapper):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments with which to make this layer again."""
-        config = super().get_config()
-        del config["dtype"]
-        return config
+        policy = keras.dtype_policies.serialize(self.layer.dtype_policy)
+        return {**super().get_config(), "dtype": policy}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "WeightNorm":

@@ -152,3 +152,31 @@ def test_what_could_not_be_read_is_named_where_nothing_else_is_there():
     model = keras.Model(inputs, Closed(2.0, name="closed")(inputs))
     with pytest.raises(ValueError, match=r"closed: Closed.*kernels_of\.register"):
         initialize(model, "auto")
+
+
+class Doubles(keras.Model):
+    """A model whose `call` does something else while it is trained."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.dense = keras.layers.Dense(1)
+
+    def call(self, x, training=None):
+        return self.dense(2 * x if training else x)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_what_a_model_does_in_training_is_what_is_reported(nested):
+    model = Doubles()
+    x = np.random.default_rng(0).normal(size=(6, 3)).astype("float32")
+    if nested:
+        inputs = keras.Input((3,))
+        model = keras.Model(inputs, model(inputs))
+    else:
+        model(x)
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    report = signal_report(model, x, x[:, :1])
+    evaluated = model.evaluate(x, x[:, :1], verbose=0)
+    trained = float(model.train_on_batch(x, x[:, :1]))
+    assert report.loss == pytest.approx(trained, rel=1e-5)
+    assert report.loss != pytest.approx(evaluated, rel=0.1)

@@ -9,7 +9,7 @@ import pytest
 
 from keras_convinit import Geometry, Kernel, kernels_of
 from keras_convinit.initializers import WeightNormGain
-from keras_convinit.layers import WeightNorm, WeightNormDense
+from keras_convinit.layers import WeightNorm, WeightNormConv2D, WeightNormDense
 
 
 def array(tensor):
@@ -85,7 +85,7 @@ def test_the_config_is_the_signature():
     )
     assert twin.layer.dtype_policy.name == "mixed_bfloat16"
     assert not twin.trainable
-    with pytest.raises(TypeError, match="dtype"):
+    with pytest.raises(ValueError, match="dtype"):
         WeightNorm(keras.layers.Dense(3), dtype="bfloat16")
 
 
@@ -265,3 +265,34 @@ def test_a_scaled_gain():
     wrapper.build((None, 4))
     wrapper.scale_gain(0.5)
     np.testing.assert_array_equal(array(wrapper.weight_norm_gain), 0.25)
+
+
+def test_a_wrapper_beside_a_drop_in_has_names_of_its_own(tmp_path):
+    keras.backend.clear_session()
+    inputs = keras.Input((8, 8, 3))
+    x = WeightNormConv2D(4, 3)(inputs)
+    model = keras.Model(inputs, WeightNorm(keras.layers.Conv2D(4, 3))(x))
+    model.compile("adam", "mse")
+    model.fit(np.zeros((4, 8, 8, 3)), np.zeros((4, 4, 4, 4)), verbose=0)
+    names = [variable.path for variable in model.optimizer.variables]
+    assert len(set(names)) == len(names)
+    assert model.get_state_tree()
+    assert [layer.name for layer in model.layers[1:]] == [
+        "weight_norm_conv2d",
+        "weight_normalized",
+    ]
+    assert WeightNorm(keras.layers.Dense(2)).name == "weight_normalized_1"
+
+
+def test_the_wrapper_takes_the_dtype_of_its_layer():
+    layer = keras.layers.Dense(2, dtype="mixed_bfloat16")
+    assert WeightNorm(layer, dtype="mixed_bfloat16").layer is layer
+    with pytest.raises(ValueError, match="`dtype` must be that of the layer within"):
+        WeightNorm(keras.layers.Dense(2), dtype="mixed_bfloat16")
+
+
+def test_the_wrapper_refuses_what_its_layer_would():
+    layer = WeightNorm(keras.layers.Dense(2))
+    layer(keras.Input((4,)))
+    with pytest.raises(ValueError, match="incompatible with the layer"):
+        layer(keras.Input((5,)))

@@ -51,12 +51,13 @@ def main(arguments=None):
         ("suggested", suggestion.gamma),
     ):
         keras.utils.set_random_seed(0)
-        keras_convinit.initialize(model, "zhang_backward", gamma=gamma, seed=0)
+        # First, so that the model counts as one that was not trained yet.
         model.compile(
             keras.optimizers.SGD(options.learning_rate, momentum=0.9),
             loss,
             metrics=["accuracy"],
         )
+        keras_convinit.initialize(model, "zhang_backward", gamma=gamma, seed=0)
         history = model.fit(x, y, batch_size=32, verbose=0).history
         accuracies[name] = history["accuracy"][0]
         print(

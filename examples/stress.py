@@ -84,8 +84,7 @@ def start(command: tuple[str, ...], folder: Path, most: int | None = None) -> An
     """Starts a command, which may write files of so many bytes at most."""
 
     def limit() -> None:
-        if most is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
     return subprocess.Popen(
         [sys.executable, "-m", "keras_convinit", *command, "--output", str(folder)],
@@ -93,7 +92,7 @@ def start(command: tuple[str, ...], folder: Path, most: int | None = None) -> An
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=limit,
+        preexec_fn=None if most is None else limit,
     )
 
 

@@ -28,7 +28,7 @@ from keras_convinit.schemes._stream import Stream
 
 def search_of(scheme, model, data, loss):
     """The search of a scheme, ready for its first step."""
-    problem = Problem(model, read(model), program_of(model, None), loss)
+    problem = Problem(model, read(model), program_of(model, None), loss, set())
     return scheme.search(problem, Stream(model, data, type(scheme).__name__), 0)
 
 

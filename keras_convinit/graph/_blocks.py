@@ -23,6 +23,7 @@ class Block:
         last: The indices of the calls with the last kernels of each branch.
         factor: What the branches are multiplied by behind their last kernels.
         count: How many such blocks there are in a row, of which this is the pattern.
+        absorbed: What the gains of the last kernels hold in place of a factor.
     """
 
     end: int
@@ -32,6 +33,7 @@ class Block:
     last: tuple[frozenset[int], ...]
     factor: float
     count: int
+    absorbed: float
 
 
 def blocks_of(
@@ -137,6 +139,7 @@ class _Finder:
             last,
             factor[0],
             call.layer.count if scaled else 1,
+            call.layer.absorbed if scaled else 1.0,
         )
 
     def _sides(

@@ -14,6 +14,7 @@ _DEMANDS = (
     "classifier",
     "last_in_branch",
     "branch_factor",
+    "absorbed",
     "projection",
     "blocks",
 )

@@ -82,6 +82,7 @@ def _places(block: Block, number: int) -> Any:
                     "branch": number + offset,
                     "last_in_branch": is_last,
                     "branch_factor": block.factor,
+                    "absorbed": block.absorbed if is_last else 1.0,
                 },
             )
 

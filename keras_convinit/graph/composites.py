@@ -57,8 +57,12 @@ def _(layer: ScaledResidual, apply: Apply, inputs: Any, **_: Any) -> Any:
     inputs = _cast(layer, apply, inputs)
     branch = apply(layer.branch, inputs)
     through = inputs if layer.shortcut is None else apply(layer.shortcut, inputs)
-    factor = 1.0 if layer.absorb else 1 / math.sqrt(layer.num_blocks)
-    return apply(ScaledSum(factor, layer.compute_dtype), through, branch)
+    factor = 1 / math.sqrt(layer.num_blocks)
+    absorbed = 1.0
+    if layer.absorb:
+        factor, absorbed = 1.0, factor
+    total = ScaledSum(factor, layer.compute_dtype, absorbed=absorbed)
+    return apply(total, through, branch)
 
 
 @open_up.register
@@ -101,6 +105,7 @@ class ScaledSum(HandsMaskOn):
         factor: What the branch is multiplied by.
         dtype: The dtype of the sum.
         count: How many blocks in a row this one stands for.
+        absorbed: What the gain of the branch's last kernel holds in place of a factor.
 
     Example:
         >>> from keras_convinit.graph import ScaledSum
@@ -108,10 +113,13 @@ class ScaledSum(HandsMaskOn):
         1.5
     """
 
-    def __init__(self, factor: float, dtype: str, count: int = 1) -> None:
+    def __init__(
+        self, factor: float, dtype: str, count: int = 1, absorbed: float = 1.0
+    ) -> None:
         super().__init__(name="scaled_sum")
         self.factor = factor
         self.count = count
+        self.absorbed = absorbed
         self.dtype = dtype
 
     def call(self, shortcut: Any, branch: Any) -> Any:

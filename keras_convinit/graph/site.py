@@ -29,6 +29,8 @@ class Site:
         branch: The number of the residual branch that it is in; None for none.
         last_in_branch: Whether it is the last kernel of the branch.
         branch_factor: What the model itself multiplies the outputs of the branch by.
+        absorbed: What its gain is to hold in place of such a factor: 1 / sqrt(B) of the
+            last one in a `ScaledResidual` with `absorb`.
         projection: Whether it is the kernel on a shortcut.
         stage: The number of the stage of its residual block; None outside of any.
         block: The place of the block in the stage, from 0; of a stack's first block.
@@ -55,6 +57,7 @@ class Site:
     branch: int | None = None
     last_in_branch: bool = False
     branch_factor: float = 1.0
+    absorbed: float = 1.0
     projection: bool = False
     stage: int | None = None
     block: int | None = None

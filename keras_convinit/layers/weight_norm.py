@@ -38,7 +38,8 @@ class WeightNorm(AbstractWeightNorm, keras.layers.Wrapper):
         trainable: Whether its variables are trained.
 
     Raises:
-        ValueError: `layer` is not a Keras layer, or has another policy than `dtype`;
+        ValueError: `layer` is not a Keras layer, assigns its kernel itself as
+            `SpectralNormalization` does, or has another policy than `dtype`;
             when built: it has no kernel or
             several, such as a separable convolution or a recurrent layer, or
             one that is computed.
@@ -68,6 +69,11 @@ class WeightNorm(AbstractWeightNorm, keras.layers.Wrapper):
         if not isinstance(layer, keras.layers.Layer):
             raise ValueError(
                 f"`layer` must be a Keras layer. Received: layer={layer!r}"
+            )
+        if isinstance(layer, keras.layers.SpectralNormalization):
+            raise ValueError(
+                "`layer` must leave its kernel as it is: `SpectralNormalization` "
+                f"assigns it when it is trained. Received: layer={layer!r}"
             )
         if dtype is not None:
             asked = keras.dtype_policies.get(dtype)

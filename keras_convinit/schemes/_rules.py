@@ -106,7 +106,7 @@ class AbstractRules(AbstractScheme):
                 left.append(one)
         # A rule may ask for the slopes that an activation starts with.
         with task.pending.in_place():
-            rules = [self.rule(site, graph) for site, _ in planned]
+            rules = [_divided(self.rule(site, graph), site) for site, _ in planned]
         rows: list[Row] = []
         for (site, seeds), rule in zip(planned, rules, strict=True):
             self._put(task.pending, site.kernel, rule, seeds)
@@ -216,6 +216,14 @@ def row_of_other(
     if keras.backend.is_float_dtype(variable.dtype):
         std = _std(value)
     return Row(variable.path, name, None, None, rule, None, std)
+
+
+def _divided(rule: Rule, site: Site) -> Rule:
+    """The rule of a kernel whose gain holds the factor of its branch."""
+    if site.absorbed == 1:
+        return rule
+    label = f"{rule.label} * {site.absorbed:.4g}"
+    return dataclasses.replace(rule, label=label, factor=rule.factor * site.absorbed)
 
 
 def check_kernels(graph: Graph, model: Any) -> None:

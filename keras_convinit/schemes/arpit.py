@@ -89,6 +89,8 @@ def last_of_branch(site: Site) -> tuple[float, str]:
     """The gamma of the last layer of a branch: 1 / B, unless the model divides."""
     if site.branch_factor != 1:
         return 1.0, "1 (last, the model divides)"
+    if site.absorbed != 1:
+        return 1.0, "1 (last, the gain divides)"
     blocks = site.blocks or 1
     return 1 / blocks, f"1/{blocks} (last of branch)"
 

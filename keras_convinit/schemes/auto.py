@@ -75,7 +75,7 @@ class Auto(AbstractRules):
         divided = (
             site.last_in_branch
             and not site.projection
-            and site.branch_factor == 1
+            and site.branch_factor == site.absorbed == 1
             and (site.blocks or 1) > 1
             and not _is_normalized(site.branch, graph)
         )

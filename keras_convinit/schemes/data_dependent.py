@@ -154,6 +154,8 @@ class DataDependent(AbstractForward):
         return ones
 
     def _factor(self, site: Site) -> tuple[float, str]:
+        if site.absorbed != 1:
+            return site.absorbed, f" * {site.absorbed:.4g}"
         divided = (
             self.scaled
             and site.last_in_branch

@@ -102,12 +102,18 @@ class LSUV(AbstractForward):
         if not abs(after**2 - 1) <= self.tolerance:
             why = f"its outputs have the standard deviation {after:.3g}"
             visit.troubles.append((visit.path, why))
+        rule = f"{self._label()}, unit variance"
+        if site.absorbed != 1:
+            # Its gain holds the factor of the branch, which no activation is behind.
+            visit.scale(kernel, site.absorbed)
+            outputs = _scaled(visit, outputs, site.absorbed)
+            rule, after = f"{rule} * {site.absorbed:.4g}", after * site.absorbed
         for other, place in visit.sites[:-1]:
             visit.report(other, place, self._label())
         visit.report(
             kernel,
             site,
-            f"{self._label()}, unit variance",
+            rule,
             tries=tries,
             output_std_before=before,
             output_std_after=after,

@@ -296,3 +296,9 @@ def test_the_wrapper_refuses_what_its_layer_would():
     layer(keras.Input((4,)))
     with pytest.raises(ValueError, match="incompatible with the layer"):
         layer(keras.Input((5,)))
+
+
+def test_a_layer_that_assigns_its_kernel_is_refused():
+    inner = keras.layers.SpectralNormalization(keras.layers.Dense(2))
+    with pytest.raises(ValueError, match="`SpectralNormalization` assigns it"):
+        WeightNorm(inner)

@@ -1,5 +1,6 @@
 """A signal report of a model from the command line."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from keras_convinit.lab.compatibility import check_images, inputs_of
 from keras_convinit.lab.errors import LabError
 from keras_convinit.lab.files import written_beside
 from keras_convinit.lab.model_source import model_from
+from keras_convinit.lab.models import NETWORKS
 from keras_convinit.lab.say import say
 
 
@@ -88,7 +90,11 @@ def _figure_file(path: Path) -> Path:
 
 def _stem(source: str) -> str:
     path = Path(source)
-    return path.stem if path.suffix == ".keras" else source.partition(":")[2]
+    if path.suffix == ".keras":
+        return path.stem
+    name, _, rest = source.partition(":")
+    # Of a network of the lab what is behind the colon are arguments.
+    return re.sub(r"[^\w.]+", "-", source if name in NETWORKS else rest).strip("-")
 
 
 def _images(

@@ -257,3 +257,17 @@ def test_a_figure_is_not_written_through_a_link():
     invoked("small.keras", "--output", "figure.png")
     assert pathlib.Path("precious").read_text() == "precious"
     assert not pathlib.Path("figure.png").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("plain_cnn:4,width=8", "plain_cnn-4-width-8-signal.png"),
+        ("mlp:2,width=8", "mlp-2-width-8-signal.png"),
+    ],
+)
+def test_a_figure_is_named_after_its_network(source, name):
+    result = invoked(source)
+    assert result.exit_code == 0, result.output
+    assert f"Figure: {name}" in result.stdout.splitlines()
+    assert os.path.getsize(name) > 1000

@@ -119,6 +119,13 @@ def _compared(
         say(console, f"Report: {output / PAGE}")
         say(console, f"Figure: {output / FIGURE}")
         say(console, f"Numbers: {output / RUNS}")
+        others = len({run.case for run in journal.runs} - set(wanted))
+        if others:
+            say(
+                console,
+                f"{others} more runs of {RUNS} are not shown: to rank them too, name "
+                "their schemes, learning rates and seeds as well.",
+            )
     if complete:
         return ranking
     count = len({run.case for run in journal.runs} & set(wanted))

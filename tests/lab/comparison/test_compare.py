@@ -130,6 +130,8 @@ def test_more_of_the_same_is_added(invoked, pretend):
     assert "1 of 8 runs are taken over" in result.stdout
     assert len(done) == 7
     assert "auto, learning rate 0.1, seed 0" not in done
+    # One of the two of the first start is not among what was asked for now.
+    assert "1 more runs of runs.jsonl are not shown" in result.stdout
 
 
 def test_other_settings_are_refused(invoked, pretend, tmp_path):

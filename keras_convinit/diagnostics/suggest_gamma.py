@@ -190,7 +190,7 @@ def _measured(
         yield rows[site.path], values
         return
     names = site.path.split("/")
-    for number in range(len(values)):
+    for number in range(values.shape[0]):
         # The path does not say which of its names is that of the stack.
         paths = (
             "/".join([*names[:place], f"block_{number}", *names[place:]])

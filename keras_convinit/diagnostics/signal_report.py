@@ -16,8 +16,7 @@ from keras_convinit.diagnostics._remembered import remembered
 from keras_convinit.diagnostics._rows import rows_of
 from keras_convinit.diagnostics._verdict import Trouble, sentence, troubles_of
 from keras_convinit.diagnostics.signal_row import SignalRow
-from keras_convinit.graph.composites import open_but_stacks
-from keras_convinit.graph.tracing import trace_with
+from keras_convinit.graph import expand, regularizes_outputs, trace_opened
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +190,10 @@ def signal_report(
             (layers, variables, repr(kinds), *identity),
             lambda: Measurer(
                 model,
-                trace_with(model, x, open_but_stacks, training=True),
+                expand(
+                    trace_opened(model, x, training=True),
+                    stay_whole=regularizes_outputs,
+                ),
                 loss,
                 y is not None,
             ),

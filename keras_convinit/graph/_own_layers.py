@@ -11,10 +11,10 @@ import numpy as np
 from keras import ops
 
 from keras_convinit._masks import mask_of, masked
-from keras_convinit.graph._stand_in import StandIn
-from keras_convinit.graph._subclassed import (
+from keras_convinit.graph._symbolic import (
     WATCHING,
     NotOnSymbolsError,
+    StandIn,
     graph_of_calls,
     with_symbols,
 )

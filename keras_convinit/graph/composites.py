@@ -77,15 +77,6 @@ def _(
     return inputs
 
 
-def open_but_stacks(layer: Any, apply: Apply, /, *args: Any, **kwargs: Any) -> Any:
-    """As `open_up`, but a stack stays whole, so that its own variables are at work."""
-    # What is opened is not called, so that Keras does not regularize its outputs.
-    regularized = getattr(layer, "activity_regularizer", None) is not None
-    if regularized or isinstance(layer, ScaledResidualStack):
-        return NotImplemented
-    return open_up(layer, apply, *args, **kwargs)
-
-
 def _cast(layer: Any, apply: Apply, inputs: Any) -> Any:
     dtype = layer.compute_dtype
     return inputs if inputs.dtype == dtype else apply(Cast(inputs.shape, dtype), inputs)

@@ -67,6 +67,26 @@ class Call:
 
 
 @dataclasses.dataclass(frozen=True)
+class Opened:
+    """A call of a composite layer, in whose place the program has calls of its parts.
+
+    Args:
+        whole: The call of the layer itself; its index is that of the first part.
+        end: The index behind the last part.
+        parts: Those of the parts that are opened themselves.
+        block: Of a stack, whose block is there once: the index of its first call, and
+            the numbers of the values that enter and leave it. None for other layers.
+        runs: Whether the parts can be run, and not only read.
+    """
+
+    whole: Call
+    end: int
+    parts: "tuple[Opened, ...]" = ()
+    block: tuple[int, int, int] | None = None
+    runs: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
 class Trace:
     """A model as a program of calls.
 
@@ -78,6 +98,7 @@ class Trace:
             batch.
         dtypes: The dtype of each value, by its name.
         names: The names of the inputs, in their structure; None where they have none.
+        opened: The composite layers whose parts are among the calls.
 
     Example:
         >>> from keras_convinit.graph import trace
@@ -93,6 +114,7 @@ class Trace:
     shapes: tuple[Shape, ...]
     dtypes: tuple[str, ...]
     names: Any = None
+    opened: tuple[Opened, ...] = ()
 
     def run(
         self,

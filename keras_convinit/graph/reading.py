@@ -1,7 +1,7 @@
 """Reads what stands around each kernel of a model."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
@@ -11,11 +11,10 @@ from keras_convinit.graph._merge import merged
 from keras_convinit.graph._own_layers import why_whole
 from keras_convinit.graph._roles import Role, roles_of
 from keras_convinit.graph._self_gates import with_self_gates
-from keras_convinit.graph._template import Templates
 from keras_convinit.graph._within import within
-from keras_convinit.graph.program import Call, Trace, Value
+from keras_convinit.graph.program import Call, Opened, Trace, Value
 from keras_convinit.graph.site import Conflict, Graph, Site, Unread
-from keras_convinit.graph.tracing import trace_with
+from keras_convinit.graph.tracing import trace_opened
 from keras_convinit.kernels import Kernel, kernels_of
 
 
@@ -51,8 +50,8 @@ def read(model: Any, data: Any = None) -> Graph:
         >>> [(site.path, site.classifier) for site in read(model).sites]
         [('conv', False), ('dense', True)]
     """
-    templates = Templates()
-    program = trace_with(model, data, templates.open)
+    program = trace_opened(model, data)
+    owners = _owners(program.opened)
     unread: dict[int, Unread] = {}
     kernels = [_kernels(call, program, unread) for call in program.calls]
     effects = with_self_gates(
@@ -64,7 +63,7 @@ def read(model: Any, data: Any = None) -> Graph:
     )
     roles, stages = roles_of(program, effects, kernels)
     found = [
-        _sites(call, kernels[call.index], role, templates)
+        _sites(call, kernels[call.index], role, owners)
         for call, role in zip(program.calls, roles, strict=True)
     ]
     doubts = [
@@ -79,7 +78,41 @@ def read(model: Any, data: Any = None) -> Graph:
         stages,
         (*doubts, *conflicts),
         (*unread.values(), *_never_called(model, program, sites)),
+        program,
     )
+
+
+# For the identity of a variable of a template: the stack, and its variable.
+Owners = dict[int, tuple[Any, Any]]
+
+
+def _owners(opened: Iterable[Opened]) -> Owners:
+    owners: Owners = {}
+    for each in opened:
+        if each.block is not None:
+            stack = each.whole.layer
+            for inner, outer in zip(
+                stack._branch.layer.weights, stack._stacked, strict=True
+            ):
+                owners[id(inner)] = stack, outer
+        owners.update(_owners(each.parts))
+    return owners
+
+
+def _owner(layer: Any, kernel: Kernel, owners: Owners) -> tuple[Any, Kernel]:
+    """The layer of the user's that a kernel belongs to, and the kernel there."""
+    while id(kernel.variable) in owners:
+        layer, variable = owners[id(kernel.variable)]
+        _, gain = owners.get(id(kernel.gain), (None, None))
+        kernel = dataclasses.replace(
+            kernel,
+            name=f"branch.{kernel.name}",
+            variable=variable,
+            gain=gain,
+            copies=layer.num_blocks * kernel.copies,
+            stacked=True,
+        )
+    return layer, kernel
 
 
 def _kernels(
@@ -134,10 +167,10 @@ def _effect(
 
 
 def _sites(
-    call: Call, kernels: tuple[Kernel, ...], role: Role, templates: Templates
+    call: Call, kernels: tuple[Kernel, ...], role: Role, owners: "Owners"
 ) -> Iterator[Site]:
     for part in within(call.layer, kernels) if kernels else ():
-        layer, kernel = templates.owner(call.layer, part.kernel)
+        layer, kernel = _owner(call.layer, part.kernel, owners)
         site = Site(layer, call.path, kernel, **role.place)
         if part.begins:
             site = dataclasses.replace(

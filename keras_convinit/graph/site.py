@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from keras_convinit.graph.program import Trace
 from keras_convinit.kernels import Kernel
 
 
@@ -120,6 +121,7 @@ class Graph:
         stages: B, the number of residual blocks, of each stage.
         conflicts: Kernels that are asked for different things.
         unread: Layers that could not be read for certain.
+        program: The calls of the model with all composite layers opened.
 
     Example:
         >>> from keras_convinit.graph import read
@@ -134,3 +136,4 @@ class Graph:
     stages: tuple[int, ...]
     conflicts: tuple[Conflict, ...]
     unread: tuple[Unread, ...]
+    program: Trace = dataclasses.field(repr=False, compare=False)

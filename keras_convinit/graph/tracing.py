@@ -1,18 +1,28 @@
 """Reads a model as a program of calls."""
 
+import collections
+import dataclasses
+import functools
+import re
 from collections.abc import Callable
 from typing import Any
 
 import keras
 
-from keras_convinit._data import inputs_of, map_leaves, names_of
+from keras_convinit._data import in_order, inputs_of, map_leaves, names_of
 from keras_convinit._kinds import is_functional, is_sequential
-from keras_convinit.graph._models import calls_of_model
-from keras_convinit.graph._place import Place
-from keras_convinit.graph._recorder import Recorder
-from keras_convinit.graph._subclassed import NotOnSymbolsError
-from keras_convinit.graph.composites import open_up
-from keras_convinit.graph.program import Trace, takes_training
+from keras_convinit.graph._expansion import expand
+from keras_convinit.graph._own_layers import is_own, makes_masks, takes_mask
+from keras_convinit.graph._symbolic import (
+    NotOnSymbolsError,
+    StandIn,
+    graph_of_calls,
+    output_specs,
+    with_symbols,
+)
+from keras_convinit.graph.composites import Cast, ScaledSum, open_up, with_mask
+from keras_convinit.graph.program import Call, Opened, Trace, Value, takes_training
+from keras_convinit.layers import ScaledResidualStack
 
 
 def trace(model: Any, data: Any = None, *, open_composites: bool = False) -> Trace:
@@ -50,27 +60,36 @@ def trace(model: Any, data: Any = None, *, open_composites: bool = False) -> Tra
         >>> [call.path for call in trace(model).calls]
         ['dense']
     """
-    return trace_with(model, data, open_up if open_composites else _stay_whole)
+    recorder = Recorder(open_composites, stacks_once=False)
+    return expand(_recorded(recorder, model, data))
 
 
-def trace_with(
-    model: Any, data: Any, opens: Callable[..., Any], training: bool | None = None
-) -> Trace:
-    """Reads a model as `trace` does.
+def trace_opened(model: Any, data: Any = None, training: bool | None = None) -> Trace:
+    """Reads a model with all composite layers opened, a stack as one block.
+
+    Its template is called once, and `opened` says for how many blocks. To run such a
+    program, rewrite it with `expand`.
 
     Args:
-        model: The model.
-        data: What it takes.
-        opens: What opens composite layers, with the arguments of `open_up`.
+        model: A built model.
+        data: As of `trace`.
         training: What the `call` of a model of the user's own is told, if anything.
 
     Returns:
         The program.
+
+    Raises:
+        ValueError: As of `trace`.
     """
+    return _recorded(Recorder(True, stacks_once=True), model, data, training)
+
+
+def _recorded(
+    recorder: "Recorder", model: Any, data: Any, training: bool | None = None
+) -> Trace:
     if not isinstance(model, keras.Model):
         raise ValueError(f"`model` must be a Keras model. Received: model={model!r}")
     inputs = _inputs(model, data)
-    recorder = Recorder(opens)
     values = keras.tree.map_structure(recorder.new, inputs)
     told: dict[str, Any] = {}
     if training is not None and takes_training(model):
@@ -93,6 +112,7 @@ def trace_with(
         tuple(recorder.shapes),
         tuple(recorder.dtypes),
         names_of(model),
+        tuple(recorder.opened),
     )
 
 
@@ -127,5 +147,314 @@ def _input_like(model: Any, x: Any) -> Any:
     return keras.Input(batch_shape=(None, *x.shape[1:]), dtype=dtype, name="data")
 
 
-def _stay_whole(*_: Any, **__: Any) -> Any:
-    return NotImplemented
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where in the model a call is made.
+
+    Args:
+        prefix: What its path begins with.
+        training: What the models around it were told, if anything.
+        fixed: Whether that holds whatever the model as a whole is told.
+        watched: Whether the model around it has a `call` of its own.
+    """
+
+    prefix: str = ""
+    training: bool | None = None
+    fixed: bool = False
+    watched: bool = False
+
+    def of(self, name: str, keywords: dict[str, Any]) -> "Place":
+        """The place of a call that is made here.
+
+        Args:
+            name: The name of what is called.
+            keywords: What it is told there.
+        """
+        place = dataclasses.replace(self, prefix=f"{self.prefix}{name}")
+        given = keywords.get("training")
+        if given in (None, self.training):
+            return place
+        if self.training is not None and not self.watched:
+            # A functional model tells its parts what it is told itself.
+            return place
+        return dataclasses.replace(place, training=given, fixed=self.watched)
+
+    def inside(self, watched: bool) -> "Place":
+        """The place of calls that are made inside of what is called here.
+
+        Args:
+            watched: Whether that has a `call` of its own.
+        """
+        prefix = self.prefix and f"{self.prefix}/"
+        return dataclasses.replace(self, prefix=prefix, watched=watched)
+
+
+class Recorder:
+    """Applies layers to symbols, and keeps what was applied to what.
+
+    No layer is called: that would leave nodes on layers of the user's. What a call
+    gives is a new symbol of a stand-in.
+
+    Args:
+        opens: Whether composite layers are opened.
+        stacks_once: Whether a stack is opened as its template, which is called once;
+            otherwise as blocks with copies of its weights.
+    """
+
+    def __init__(self, opens: bool, stacks_once: bool) -> None:
+        self.calls: list[Call] = []
+        self.opened: list[Opened] = []
+        self.shapes: list[tuple[int | None, ...]] = []
+        self.dtypes: list[str] = []
+        self._opens = opens
+        self._stacks_once = stacks_once
+        self._ids: dict[int, int] = {}
+        # An id is taken again when its owner is gone.
+        self._symbols: list[Any] = []
+        self._names: collections.Counter[str] = collections.Counter()
+
+    def new(self, symbol: Any) -> Value:
+        """A number for a symbol that comes out of nothing that is known."""
+        self.shapes.append(tuple(symbol.shape))
+        self.dtypes.append(keras.backend.standardize_dtype(symbol.dtype))
+        return self._note(symbol, len(self.shapes) - 1)
+
+    def same(self, symbol: Any, other: Any) -> Value:
+        """Gives a symbol the number of another one."""
+        return self._note(symbol, self._ids[id(other)])
+
+    def _note(self, symbol: Any, number: int) -> Value:
+        self._symbols.append(symbol)
+        self._ids[id(symbol)] = number
+        return Value(number)
+
+    def value(self, x: Any) -> Any:
+        """The `Value` of a symbol; anything else as it is."""
+        return Value(self._ids[id(x)]) if isinstance(x, keras.KerasTensor) else x
+
+    def apply(self, place: Place, layer: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Writes down the call of a layer, or of all that is in it.
+
+        Args:
+            place: Where it is called.
+            layer: A layer, a model or an operation.
+            *args: The arguments, with symbols for tensors.
+            **kwargs: Those by keyword.
+
+        Returns:
+            Symbols for what it gives.
+        """
+        if isinstance(layer, StandIn):
+            layer = layer.layer
+        name = layer.name
+        if place.watched and not isinstance(layer, keras.layers.Layer):
+            # The number counts the operations of a session.
+            name = re.sub(r"_\d+$", "", name)
+        place = place.of(name, kwargs)
+        if place.training is not None and takes_training(layer):
+            kwargs["training"] = place.training
+        if isinstance(layer, keras.Model):
+            try:
+                outputs = calls_of_model(self, place, layer, *args, **kwargs)
+            except NotOnSymbolsError:
+                outputs = NotImplemented
+            if outputs is not NotImplemented:
+                return self._connected(outputs, args, kwargs)
+        elif self._opens and not self._may_be_masked(layer):
+            outputs = self._open(place, layer, args, kwargs)
+            if outputs is not NotImplemented:
+                return outputs
+        return self._whole(place, layer, args, kwargs)
+
+    def _may_be_masked(self, layer: Any) -> bool:
+        """Whether a layer does what a mask says, which nobody sees on symbols."""
+        if not (is_own(layer) and takes_mask(layer)):
+            return False
+        return any(makes_masks(call.layer) for call in self.calls)
+
+    def _open(self, place: Place, layer: Any, args: Any, kwargs: Any) -> Any:
+        first, outer = len(self.calls), self.opened
+        apply = functools.partial(self.apply, place.inside(watched=is_own(layer)))
+        self.opened, block = [], None
+        try:
+            if isinstance(layer, keras.layers.TimeDistributed):
+                outputs = _over_time(layer, apply, *args, **kwargs)
+            elif isinstance(layer, ScaledResidualStack) and self._stacks_once:
+                outputs, block = self._one_block(layer, apply, *args, **kwargs)
+            else:
+                outputs = open_up(layer, apply, *args, **kwargs)
+        finally:
+            parts, self.opened = tuple(self.opened), outer
+        if outputs is NotImplemented:
+            return NotImplemented
+        linked = self._connected(outputs, args, kwargs)
+        whole = self._call(place, layer, first, args, kwargs, linked)
+        runs = not isinstance(layer, keras.layers.TimeDistributed)
+        self.opened.append(Opened(whole, len(self.calls), parts, block, runs))
+        return linked
+
+    def _one_block(
+        self,
+        stack: ScaledResidualStack,
+        apply: Callable[..., Any],
+        inputs: Any,
+        mask: Any = None,
+        **_: Any,
+    ) -> tuple[Any, tuple[int, int, int]]:
+        x = with_mask(apply, inputs, mask)
+        if x.dtype != stack.compute_dtype:
+            x = apply(Cast(x.shape, stack.compute_dtype), x)
+        first = len(self.calls)
+        total = ScaledSum(stack.branch_factor, stack.compute_dtype, stack.num_blocks)
+        outputs = apply(total, x, apply(stack._branch.layer, x))
+        return outputs, (first, self._ids[id(x)], self._ids[id(outputs)])
+
+    def _whole(self, place: Place, layer: Any, args: Any, kwargs: Any) -> Any:
+        outputs = StandIn(layer, output_specs(layer, args, kwargs))(*args, **kwargs)
+        for symbol in keras.tree.flatten(outputs):
+            self.new(symbol)
+        index = len(self.calls)
+        self.calls.append(self._call(place, layer, index, args, kwargs, outputs))
+        return outputs
+
+    def _call(
+        self, place: Place, layer: Any, index: int, args: Any, kwargs: Any, outputs: Any
+    ) -> Call:
+        arguments, keywords = keras.tree.map_structure(self.value, (args, kwargs))
+        inputs = keras.tree.flatten((arguments, keywords))
+        self._names[place.prefix] += 1
+        count = self._names[place.prefix]
+        return Call(
+            index,
+            layer,
+            place.prefix if count == 1 else f"{place.prefix}#{count}",
+            arguments,
+            keywords,
+            tuple(x.id for x in inputs if isinstance(x, Value)),
+            tuple(
+                self._ids[id(symbol)]
+                for symbol in keras.tree.flatten(outputs)
+                if isinstance(symbol, keras.KerasTensor)
+            ),
+            place.fixed,
+        )
+
+    def _connected(self, outputs: Any, args: Any, kwargs: Any) -> Any:
+        # What was found in another graph, as symbols of the graph that is asked.
+        linked = StandIn(None, outputs)(*args, **kwargs)
+        keras.tree.map_structure(
+            lambda new, old: (
+                self.same(new, old) if isinstance(new, keras.KerasTensor) else None
+            ),
+            linked,
+            outputs,
+        )
+        return linked
+
+
+def calls_of_model(
+    recorder: Any, place: Place, model: Any, /, *args: Any, **kwargs: Any
+) -> Any:
+    """Writes down all calls that a model makes.
+
+    Args:
+        recorder: The `Recorder` that writes.
+        place: Where the model is called.
+        model: The model.
+        *args: Its arguments, with symbols for tensors.
+        **kwargs: Those by keyword.
+
+    Returns:
+        Symbols for what it gives.
+
+    Raises:
+        NotOnSymbolsError: It does what cannot be seen.
+    """
+    if is_sequential(model):
+        return _sequential(recorder, place.inside(False), model, *args, **kwargs)
+    if is_functional(model):
+        return _functional(recorder, place.inside(False), model, *args, **kwargs)
+    graph, symbols, outputs = graph_of_calls(model, args, kwargs)
+    found = _inlined(recorder, place.inside(True), graph, symbols)
+    return with_symbols(outputs, found)
+
+
+def _sequential(
+    recorder: Any, inside: Place, model: Any, /, inputs: Any, mask: Any = None, **_: Any
+) -> Any:
+    inputs = _with_mask(recorder, inside, inputs, mask)
+    names = names_of(model)
+    if names is not None:
+        inputs = in_order("inputs", inputs, names)
+        inputs = _cast(recorder, inside, inputs, model.inputs[0])
+    for layer in model.layers:
+        inputs = recorder.apply(inside, layer, inputs)
+    return inputs
+
+
+def _functional(
+    recorder: Any, inside: Place, model: Any, /, inputs: Any, mask: Any = None, **_: Any
+) -> Any:
+    graph = keras.Model(model.inputs, model.outputs, name=model.name)
+    names = names_of(model)
+    given = keras.tree.flatten(in_order("inputs", inputs, names))
+    if mask is not None:
+        masks = keras.tree.flatten(in_order("mask", mask, names))
+        pairs = zip(given, masks, strict=True)
+        given = [_with_mask(recorder, inside, *pair) for pair in pairs]
+    symbols = [
+        _cast(recorder, inside, symbol, wanted)
+        for symbol, wanted in zip(given, model.inputs, strict=True)
+    ]
+    flat = _inlined(recorder, inside, graph, symbols)
+    outputs = keras.tree.pack_sequence_as(model.output, flat)
+    # As Keras does.
+    is_single = isinstance(outputs, list | tuple) and len(outputs) == 1
+    return outputs[0] if is_single else outputs
+
+
+def _inlined(recorder: Any, inside: Place, graph: Any, symbols: list[Any]) -> Any:
+    inputs = [
+        keras.Input(batch_shape=x.shape, dtype=x.dtype, name=f"input_{i}")
+        for i, x in enumerate(symbols)
+    ]
+    for fresh, symbol in zip(inputs, symbols, strict=True):
+        recorder.same(fresh, symbol)
+    return keras.models.clone_model(
+        graph,
+        input_tensors=inputs,
+        clone_function=lambda layer: layer,
+        call_function=functools.partial(recorder.apply, inside),
+    ).outputs
+
+
+def _with_mask(recorder: Any, inside: Place, symbol: Any, mask: Any) -> Any:
+    return with_mask(functools.partial(recorder.apply, inside), symbol, mask)
+
+
+def _cast(recorder: Any, inside: Place, symbol: Any, wanted: Any) -> Any:
+    if symbol.dtype == wanted.dtype and len(symbol.shape) == len(wanted.shape):
+        return symbol
+    return recorder.apply(inside, Cast(wanted.shape, wanted.dtype), symbol)
+
+
+def _over_time(layer: Any, apply: Callable[..., Any], inputs: Any, **_: Any) -> Any:
+    batch, time, *sample = inputs.shape
+    outputs = apply(layer.layer, apply(Reshaped((batch, *sample)), inputs))
+    return apply(Reshaped((batch, time, *outputs.shape[1:])), outputs)
+
+
+class Reshaped(keras.Operation):
+    """Stands for a change of shape.
+
+    Args:
+        shape: The shape that comes out.
+    """
+
+    def __init__(self, shape: Any) -> None:
+        super().__init__(name="reshaped")
+        self.shape = shape
+
+    def compute_output_spec(self, x: Any) -> Any:
+        """Returns the spec of the output."""
+        return keras.KerasTensor(self.shape, dtype=x.dtype)

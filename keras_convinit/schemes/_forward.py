@@ -8,11 +8,16 @@ from keras import ops
 
 from keras_convinit import _data
 from keras_convinit._masks import repeatable
-from keras_convinit.graph import Call, Graph, Site, Trace, read
-from keras_convinit.graph.program import takes_training
-from keras_convinit.graph.tracing import trace_with
+from keras_convinit.graph import (
+    BlockBegins,
+    BlockEnds,
+    Call,
+    Graph,
+    Site,
+    expand,
+    takes_training,
+)
 from keras_convinit.kernels import Kernel, kernels_of
-from keras_convinit.schemes._blocks import BlockBegins, BlockEnds, open_in_blocks
 from keras_convinit.schemes._inference import uses_batch_statistics
 from keras_convinit.schemes._kept import kept
 from keras_convinit.schemes._other_variables import reset_values
@@ -72,11 +77,10 @@ class AbstractForward(AbstractScheme):
         """Sets the kernels by data, and the other variables as asked."""
         model, name = task.model, type(self).__name__
         inputs = _inputs(task, self.samples, name)
-        graph = read(model, inputs)
+        graph = task.read(inputs)
         check_kernels(graph, model)
         self.check(graph)
-        program = trace_with(model, inputs, open_in_blocks)
-        run = Run(self, task, graph, program)
+        run = Run(self, task, graph)
         run.set_others()
         run.forward(_data.tensors(inputs))
         self.conclude(run.troubles)
@@ -94,12 +98,9 @@ class Run:
         scheme: The scheme.
         task: What was asked.
         graph: The model, read.
-        program: The model, with stacks in blocks.
     """
 
-    def __init__(
-        self, scheme: AbstractForward, task: Task, graph: Graph, program: Trace
-    ) -> None:
+    def __init__(self, scheme: AbstractForward, task: Task, graph: Graph) -> None:
         self.rows: list[Row] = []
         self._others: list[Row] = []
         self._stay = kept(graph)
@@ -109,14 +110,14 @@ class Run:
         self.pending = task.pending
         self._scheme = scheme
         self._task = task
-        self._program = program
+        self._program = program = expand(graph.program, blocks=True)
         self._kernels = [_kernels(call) for call in program.calls]
         # From a variable of a template to that of the stack.
         self._owners = {
             id(inner): outer
             for call in program.calls
             if isinstance(call.layer, BlockBegins)
-            for inner, outer in call.layer.pairs()
+            for inner, outer in _pairs(call.layer.stack)
         }
         self._sites = {id(site.kernel.variable): site for site in graph.sites}
         self._done: set[int] = set()
@@ -194,7 +195,7 @@ class Run:
             return layer(*args, **kwargs)
         suffix = "".join(f"[{index}]" for index in self._block)
         visit = Visit(
-            step.path + suffix,
+            step.path,
             layer,
             repeatable(layer, args, kwargs),
             sites,
@@ -217,13 +218,13 @@ class Run:
 
     def _enter(self, block: BlockBegins) -> None:
         self._block.append(block.index)
-        for inner, outer in block.pairs():
+        for inner, outer in _pairs(block.stack):
             self.pending.lend(inner, self.pending.value(outer)[block.index])
             self._done.discard(id(inner))
 
     def _leave(self, block: BlockEnds) -> None:
         self._block.pop()
-        for inner, outer in block.pairs():
+        for inner, outer in _pairs(block.stack):
             rows = self._rows_of_stack.setdefault(id(outer), [])
             rows.append(self.pending.value(inner))
             if len(rows) == block.stack.num_blocks:
@@ -232,6 +233,11 @@ class Run:
                 inside = id(outer) in self._owners
                 put = self.pending.lend if inside else self.pending.put
                 put(outer, ops.stack(rows))
+
+
+def _pairs(stack: Any) -> list[tuple[Any, Any]]:
+    """Variables of a stack's template, and those of the stack that hold their rows."""
+    return list(zip(stack._branch.layer.weights, stack._stacked, strict=True))
 
 
 def _kernels(call: Call) -> tuple[Kernel, ...]:

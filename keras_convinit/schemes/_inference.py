@@ -5,10 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_convinit.graph import Trace
-from keras_convinit.graph.composites import open_but_stacks
-from keras_convinit.graph.program import Call, takes_training
-from keras_convinit.graph.tracing import trace_with
+from keras_convinit.graph import Call, Trace, takes_training
 
 
 def uses_batch_statistics(layer: Any) -> bool:
@@ -16,16 +13,6 @@ def uses_batch_statistics(layer: Any) -> bool:
     while isinstance(layer, keras.layers.Wrapper):
         layer = layer.layer
     return isinstance(layer, keras.layers.BatchNormalization)
-
-
-def program_of(model: keras.Model, data: Any) -> Trace:
-    """The model as a program, opened up as far as its own variables are at work.
-
-    Args:
-        model: A built model.
-        data: Inputs, for a model that cannot be read without.
-    """
-    return trace_with(model, data, open_but_stacks)
 
 
 def forward_of(program: Trace, batch_statistics: bool) -> Callable[[Any], Any]:

@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from keras_convinit import _data
-from keras_convinit.graph import Graph, Site, read
+from keras_convinit.graph import Graph, Site
 from keras_convinit.initializers import WeightNormGain
 from keras_convinit.kernels import Kernel
 from keras_convinit.layers._effective_kernel import (
@@ -85,7 +85,7 @@ class AbstractRules(AbstractScheme):
 
     def apply(self, task: Task) -> InitializationReport:
         """Gives each kernel its rule's values, and the other variables as asked."""
-        graph = read(task.model, _inputs(task))
+        graph = task.read(_inputs(task))
         check_kernels(graph, task.model)
         self.check(graph)
         stay = kept(graph)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_convinit.graph import Graph, read
 from keras_convinit.schemes._pending import Pending
 from keras_convinit.schemes.report import InitializationReport
 
@@ -56,7 +57,7 @@ class Seeds:
             np.random.set_state(before[1])
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Task:
     """What `initialize` was asked to do, apart from the scheme.
 
@@ -76,6 +77,20 @@ class Task:
     seeds: Seeds
     others: str
     pending: Pending
+    _graph: Graph | None = dataclasses.field(default=None, init=False, repr=False)
+
+    def read(self, inputs: Any) -> Graph:
+        """Reads the model, once for all schemes.
+
+        Args:
+            inputs: What it takes, for a model that cannot be read without.
+
+        Returns:
+            What stands around each kernel, and the program of the model.
+        """
+        if self._graph is None:
+            self._graph = read(self.model, inputs)
+        return self._graph
 
 
 class AbstractScheme(abc.ABC):

@@ -12,8 +12,7 @@ import numpy as np
 
 from keras_convinit._interruption import check
 from keras_convinit._loss import check_loss, check_on_few, check_regularizers
-from keras_convinit.graph import Graph, Trace, read
-from keras_convinit.schemes._inference import program_of
+from keras_convinit.graph import Graph, Trace, expand, regularizes_outputs
 from keras_convinit.schemes._kept import kept, reason_of_layer
 from keras_convinit.schemes._other_variables import leaves
 from keras_convinit.schemes._rules import check_kernels, notes_of
@@ -104,7 +103,7 @@ class AbstractScaling(AbstractScheme):
         samples = None if stream is None else stream.peek()
         inputs = None if samples is None else samples.x
         # What is not for the scheme is refused before anything is changed.
-        graph = read(model, inputs)
+        graph = task.read(inputs)
         check_kernels(graph, model)
         if samples is not None:
             check_on_few(model, loss, samples.x, samples.y, samples.weights)
@@ -114,7 +113,7 @@ class AbstractScaling(AbstractScheme):
         started = None if self.start is None else self.start.apply(task)
         # Programs are compiled for variables: while they search, these have the start.
         with task.pending.assigned():
-            program = program_of(model, inputs)
+            program = expand(graph.program, stay_whole=regularizes_outputs)
             seed = task.seeds.next()
             if stream is not None:
                 stream.begin(seed)

@@ -1,0 +1,190 @@
+"""A program with its composite layers as calls of their own, or of each block."""
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+
+from keras_convinit._masks import HandsMaskOn
+from keras_convinit.graph.composites import ScaledSum
+from keras_convinit.graph.program import Call, Opened, Trace, Value
+
+
+def expand(
+    program: Trace,
+    *,
+    stay_whole: Callable[[Any], bool] = lambda layer: False,
+    blocks: bool = False,
+) -> Trace:
+    """Rewrites a program that `trace_opened` has recorded as one that can be run.
+
+    Args:
+        program: The program, in which every composite layer is opened, and a stack is
+            one block.
+        stay_whole: Returns True for a composite layer that is to be called itself.
+        blocks: Whether stacks are written out block by block. The blocks are not
+            copies: all are the template that the stack holds, between a `BlockBegins`,
+            where it has to be given its row of each variable, and a `BlockEnds`.
+            Otherwise stacks are called themselves.
+
+    Returns:
+        The program.
+    """
+    writer = _Writer(program, stay_whole, blocks)
+    names: dict[int, int] = {}
+    writer.copy(0, len(program.calls), program.opened, names, "", fresh=False)
+    outputs = keras.tree.map_structure(
+        lambda x: _renamed(x, names),
+        program.outputs,
+    )
+    return Trace(
+        tuple(writer.calls),
+        program.inputs,
+        outputs,
+        tuple(writer.shapes),
+        tuple(writer.dtypes),
+        program.names,
+    )
+
+
+def regularizes_outputs(layer: Any) -> bool:
+    """Returns True if Keras regularizes the outputs of a layer when it is called."""
+    return getattr(layer, "activity_regularizer", None) is not None
+
+
+class BlockBegins(HandsMaskOn):
+    """Marks where a block of a stack begins; the identity of the signal.
+
+    Args:
+        stack: The stack.
+        index: The number of the block, from 0.
+    """
+
+    def __init__(self, stack: Any, index: int) -> None:
+        super().__init__(name="block_begins")
+        self.stack = stack
+        self.index = index
+
+    def call(self, x: Any) -> Any:
+        """Returns its input."""
+        return x
+
+    def compute_output_spec(self, x: Any) -> Any:
+        """Returns the spec of its input."""
+        return keras.KerasTensor(x.shape, dtype=x.dtype)
+
+
+class BlockEnds(BlockBegins):
+    """Marks where a block of a stack ends; the identity of the signal."""
+
+
+class _Writer:
+    def __init__(
+        self, program: Trace, stay_whole: Callable[[Any], bool], blocks: bool
+    ) -> None:
+        self.calls: list[Call] = []
+        self.shapes = list(program.shapes)
+        self.dtypes = list(program.dtypes)
+        self._program = program
+        self._stay_whole = stay_whole
+        self._blocks = blocks
+
+    def copy(
+        self,
+        first: int,
+        end: int,
+        opened: Iterable[Opened],
+        names: dict[int, int],
+        suffix: str,
+        fresh: bool,
+    ) -> None:
+        """Copies a range of calls, with what of it is opened.
+
+        Args:
+            first: The index of the first call.
+            end: The index behind the last one.
+            opened: What is opened in the range, in order.
+            names: The numbers that values have here, where they differ; is added to.
+            suffix: Is added to each path.
+            fresh: Whether the outputs get numbers of their own.
+        """
+        for each in opened:
+            self._plain(first, each.whole.index, names, suffix, fresh)
+            first = each.end
+            whole = not each.runs or self._stay_whole(each.whole.layer)
+            if whole or (each.block is not None and not self._blocks):
+                self._call(each.whole, names, suffix, fresh)
+            elif each.block is not None:
+                self._each_block(each, each.block, names, suffix, fresh)
+            else:
+                start = each.whole.index
+                self.copy(start, each.end, each.parts, names, suffix, fresh)
+        self._plain(first, end, names, suffix, fresh)
+
+    def _plain(
+        self, first: int, end: int, names: dict[int, int], suffix: str, fresh: bool
+    ) -> None:
+        for call in self._program.calls[first:end]:
+            self._call(call, names, suffix, fresh)
+
+    def _each_block(
+        self,
+        opened: Opened,
+        block: tuple[int, int, int],
+        names: dict[int, int],
+        suffix: str,
+        fresh: bool,
+    ) -> None:
+        start, enters, leaves = block
+        stack = opened.whole.layer
+        self._plain(opened.whole.index, start, names, suffix, fresh)
+        x = names.get(enters, enters)
+        for index in range(stack.num_blocks):
+            path = f"{suffix}[{index}]"
+            inside = {enters: self._mark(BlockBegins(stack, index), x, opened, path)}
+            self.copy(start, opened.end, opened.parts, inside, path, fresh=True)
+            x = self._mark(BlockEnds(stack, index), inside[leaves], opened, path)
+        names[leaves] = x
+
+    def _mark(self, mark: BlockBegins, x: int, opened: Opened, suffix: str) -> int:
+        path = f"{opened.whole.path}/{mark.name}{suffix}"
+        number = self._new(x)
+        self._add(Call(0, mark, path, (Value(x),), {}, (x,), (number,)))
+        return number
+
+    def _call(
+        self, call: Call, names: dict[int, int], suffix: str, fresh: bool
+    ) -> None:
+        arguments, keywords = keras.tree.map_structure(
+            lambda x: _renamed(x, names), (call.arguments, call.keywords)
+        )
+        inputs = tuple(names.get(number, number) for number in call.inputs)
+        if fresh:
+            names.update({number: self._new(number) for number in call.outputs})
+        layer = call.layer
+        if isinstance(layer, ScaledSum) and layer.count > 1 and self._blocks:
+            layer = ScaledSum(layer.factor, layer.dtype, absorbed=layer.absorbed)
+        self._add(
+            dataclasses.replace(
+                call,
+                layer=layer,
+                path=call.path + suffix,
+                arguments=arguments,
+                keywords=keywords,
+                inputs=inputs,
+                outputs=tuple(names.get(number, number) for number in call.outputs),
+            )
+        )
+
+    def _new(self, like: int) -> int:
+        self.shapes.append(self.shapes[like])
+        self.dtypes.append(self.dtypes[like])
+        return len(self.shapes) - 1
+
+    def _add(self, call: Call) -> None:
+        self.calls.append(dataclasses.replace(call, index=len(self.calls)))
+
+
+def _renamed(x: Any, names: dict[int, int]) -> Any:
+    return Value(names.get(x.id, x.id)) if isinstance(x, Value) else x

@@ -31,7 +31,7 @@ class Batch:
     @property
     def size(self) -> int:
         """The number of samples."""
-        return size_of(self.x)
+        return count_samples(self.x)
 
     def rows(self, chosen: Any) -> "Batch":
         """Some of the samples.
@@ -46,9 +46,9 @@ class Batch:
         for start in range(0, self.size, size):
             yield self.rows(slice(start, start + size))
 
-    def tensors(self) -> tuple[Any, Any, Any]:
+    def to_tensors(self) -> tuple[Any, Any, Any]:
         """Inputs, labels and weights, as tensors of the backend."""
-        x, y, weights = map(tensors, self._parts)
+        x, y, weights = map(to_tensors, self._parts)
         return x, y, weights
 
     @property
@@ -56,7 +56,7 @@ class Batch:
         return self.x, self.y, self.weights
 
 
-def joined(batches: list[Batch]) -> Batch:
+def concatenate_batches(batches: list[Batch]) -> Batch:
     """Batches as one.
 
     Raises:
@@ -84,7 +84,7 @@ def joined(batches: list[Batch]) -> Batch:
     return Batch(*parts)
 
 
-def first_batch(
+def take_first_batch(
     model: Any,
     data: Any,
     y: Any = None,
@@ -114,7 +114,7 @@ def first_batch(
             such as the model takes.
     """
     found: list[Batch] = []
-    for batch in batches(model, data, name):
+    for batch in iterate_batches(model, data, name):
         found.append(batch)
         if samples is None or sum(each.size for each in found) >= samples:
             break
@@ -122,7 +122,7 @@ def first_batch(
         raise ValueError(
             f"`{name}` must have at least one batch. Received: {name}={data!r}"
         )
-    batch = joined(found).rows(slice(samples))
+    batch = concatenate_batches(found).rows(slice(samples))
     if at_once:
         _check_batch_size(name, model, batch)
     if y is None:
@@ -130,27 +130,27 @@ def first_batch(
     if batch.y is not None:
         raise ValueError(
             f"`y` must be None where `{name}` has labels. "
-            f"Received: y of shape {shapes(arrays('y', y))}, and {name} with labels "
-            f"of shape {shapes(batch.y)}"
+            f"Received: y of shape {show_shapes(to_arrays('y', y))}, and {name} with "
+            f"labels of shape {show_shapes(batch.y)}"
         )
-    y = arrays("y", y)
+    y = to_arrays("y", y)
     _check_same_size(name, batch.x, "`y`", y)
     return dataclasses.replace(batch, y=y)
 
 
-def batches(model: Any, data: Any, name: str = "x") -> Iterator[Batch]:
+def iterate_batches(model: Any, data: Any, name: str = "x") -> Iterator[Batch]:
     """The batches of a data set, once; arrays are one batch.
 
     Args:
         model: The model that takes them.
-        data: As of `first_batch`.
+        data: As of `take_first_batch`.
         name: What the argument is called.
 
     Raises:
-        ValueError: As of `first_batch`.
+        ValueError: As of `take_first_batch`.
     """
-    structure = names_of(model)
-    if not is_set(data):
+    structure = get_input_names(model)
+    if not is_dataset(data):
         yield _batch(name, model, structure, data, isinstance(data, tuple))
         return
     for each in _elements(data):
@@ -171,7 +171,7 @@ class FirstBatch:
         return iter(self._batches)
 
 
-def inputs_of(data: Any) -> Any:
+def read_inputs(data: Any) -> Any:
     """Inputs for a model that does not say what it takes.
 
     Args:
@@ -180,14 +180,14 @@ def inputs_of(data: Any) -> Any:
     Returns:
         A nest of arrays, and of symbols where those were given.
     """
-    if is_set(data):
-        return first_batch(None, data, name="data").x
+    if is_dataset(data):
+        return take_first_batch(None, data, name="data").x
     if any(isinstance(x, keras.KerasTensor) for x in keras.tree.flatten(data)):
         return data
-    return arrays("data", data)
+    return to_arrays("data", data)
 
 
-def arrays(name: str, data: Any) -> Any:
+def to_arrays(name: str, data: Any) -> Any:
     """A nest of numpy arrays, floating ones in Keras' precision.
 
     Args:
@@ -208,12 +208,12 @@ def arrays(name: str, data: Any) -> Any:
     if len(counts) != 1 or not counts - {None, 0}:
         raise ValueError(
             f"`{name}` must have at least one sample, and the same number in each of "
-            f"its arrays. Received: {name} of shape {shapes(nest)}"
+            f"its arrays. Received: {name} of shape {show_shapes(nest)}"
         )
     return nest
 
 
-def is_set(data: Any) -> bool:
+def is_dataset(data: Any) -> bool:
     """Whether it is a data set of batches, and not arrays as they are."""
     if isinstance(data, keras.utils.PyDataset):
         return True
@@ -224,7 +224,7 @@ def is_set(data: Any) -> bool:
     return hasattr(data, "__iter__")
 
 
-def names_of(model: Any) -> Any:
+def get_input_names(model: Any) -> Any:
     """The names of a model's inputs, in their structure.
 
     None for a model that takes what its own `call` makes of it, or is not built.
@@ -233,13 +233,13 @@ def names_of(model: Any) -> Any:
     return None if taken is None else keras.tree.map_structure(lambda x: x.name, taken)
 
 
-def batch_size_of(model: Any) -> int | None:
+def get_batch_size(model: Any) -> int | None:
     """The batch size that a model is made for; None if it takes any."""
     sizes = [x.shape[0] for x in keras.tree.flatten(_taken_by(model)) if x is not None]
     return next((size for size in sizes if size is not None), None)
 
 
-def in_order(name: str, given: Any, names: Any) -> Any:
+def order_inputs(name: str, given: Any, names: Any) -> Any:
     """Inputs in the structure and order of a model's own, by name where they have one.
 
     It does as a Functional model of Keras, but leaves out what is under other names.
@@ -281,22 +281,22 @@ def check_finite(name: str, nest: Any) -> None:
             )
 
 
-def size_of(nest: Any) -> int:
+def count_samples(nest: Any) -> int:
     """The number of samples."""
     return next(len(leaf) for leaf in keras.tree.flatten(nest) if leaf is not None)
 
 
-def first(nest: Any, count: int) -> Any:
+def take(nest: Any, count: int) -> Any:
     """The first samples of a nest of arrays."""
     return map_leaves(lambda leaf: leaf[:count], nest)
 
 
-def tensors(nest: Any) -> Any:
+def to_tensors(nest: Any) -> Any:
     """The nest, as tensors of the backend."""
     return map_leaves(keras.ops.convert_to_tensor, nest)
 
 
-def shapes(nest: Any) -> Any:
+def show_shapes(nest: Any) -> Any:
     """The shapes of a nest of arrays, to be printed."""
     return map_leaves(lambda leaf: str(tuple(leaf.shape)), nest)
 
@@ -330,7 +330,7 @@ def _batch(name: str, model: Any, names: Any, given: Any, is_tuple: bool) -> Bat
     parts = _parts(name, names, given) if is_tuple else [_nest(name, given)]
     if parts[0] is None:
         raise _no_numbers(name, f"{name}=None")
-    x, *rest = (None if part is None else arrays(name, part) for part in parts)
+    x, *rest = (None if part is None else to_arrays(name, part) for part in parts)
     if names is not None:
         x = _taken(name, x, names, model)
     for kind, part in zip(("its labels", "its sample weights"), rest, strict=False):
@@ -390,11 +390,11 @@ def _chained(parts: list[list[Any] | None]) -> list[Any] | None:
 
 
 def _check_same_size(name: str, x: Any, what: str, other: Any) -> None:
-    if size_of(x) != size_of(other):
+    if count_samples(x) != count_samples(other):
         raise ValueError(
             f"`{name}` and {what} must have the same number of samples. "
-            f"Received: {name} of shape {shapes(x)}, {what.strip('`')} of shape "
-            f"{shapes(other)}"
+            f"Received: {name} of shape {show_shapes(x)}, {what.strip('`')} of shape "
+            f"{show_shapes(other)}"
         )
 
 
@@ -403,7 +403,7 @@ def _taken(name: str, x: Any, names: Any, model: Any) -> Any:
     symbols = keras.tree.flatten(_taken_by(model))
     wanted = [tuple(symbol.shape) for symbol in symbols]
     if isinstance(x, Mapping) or len(wanted) == len(keras.tree.flatten(x)):
-        x = in_order(name, x, names)
+        x = order_inputs(name, x, names)
         leaves = keras.tree.flatten(x)
         for symbol, leaf in zip(symbols, leaves, strict=True):
             if _is_text(leaf) and symbol.dtype != "string":
@@ -412,7 +412,7 @@ def _taken(name: str, x: Any, names: Any, model: Any) -> Any:
             return x
     raise ValueError(
         f"`{name}` must be inputs of the shapes {wanted}, as the model takes. "
-        f"Received: {name} of shape {shapes(x)}"
+        f"Received: {name} of shape {show_shapes(x)}"
     )
 
 
@@ -431,11 +431,11 @@ def _fits(shape: tuple[int | None, ...], leaf: np.ndarray | None) -> bool:
 
 
 def _check_batch_size(name: str, model: Any, batch: Batch) -> None:
-    size = batch_size_of(model)
+    size = get_batch_size(model)
     if size is not None and batch.size != size:
         raise ValueError(
             f"`{name}` must have {size} samples, the batch size of the model. "
-            f"Received: {name} of shape {shapes(batch.x)}"
+            f"Received: {name} of shape {show_shapes(batch.x)}"
         )
 
 

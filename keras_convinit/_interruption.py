@@ -19,7 +19,7 @@ HINT = b"\nEnding after this step; once more ends at once.\n"
 
 
 class _State:
-    """What came since the outermost `deferred` began."""
+    """What came since the outermost `defer_interruption` began."""
 
     active = False
     count = 0
@@ -27,8 +27,8 @@ class _State:
 
 
 @contextlib.contextmanager
-def deferred() -> Iterator[None]:
-    """Within, Ctrl-C and SIGTERM only set a flag, which `check` looks at.
+def defer_interruption() -> Iterator[None]:
+    """Within, Ctrl-C and SIGTERM only set a flag, which `check_interruption` looks at.
 
     The second one raises KeyboardInterrupt at once. Handlers are put back afterwards.
     Within another one it does nothing, nor does it outside of the main thread, which is
@@ -38,10 +38,10 @@ def deferred() -> Iterator[None]:
         KeyboardInterrupt: At the end, for a signal that nobody has looked at.
 
     Example:
-        >>> from keras_convinit._interruption import check, deferred
-        >>> with deferred():
+        >>> from keras_convinit import _interruption
+        >>> with _interruption.defer_interruption():
         ...     for batch in range(3):
-        ...         check()
+        ...         _interruption.check_interruption()
     """
     if _State.active or threading.current_thread() is not threading.main_thread():
         yield
@@ -59,10 +59,10 @@ def deferred() -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         _State.active = False
-    check()
+    check_interruption()
 
 
-def check() -> None:
+def check_interruption() -> None:
     """Raises KeyboardInterrupt if a signal came since the last look."""
     if _State.pending:
         _State.pending = False

@@ -11,10 +11,10 @@ import numpy as np
 from keras import ops
 
 from keras_convinit import _data
-from keras_convinit._masks import mask_of
+from keras_convinit._masks import get_mask
 
 
-def check_loss(model: keras.Model, loss: Any) -> Any:
+def resolve_loss(model: keras.Model, loss: Any) -> Any:
     """The loss to use: a loss as Keras has them, or None for that of the model.
 
     Args:
@@ -48,7 +48,7 @@ def check_loss(model: keras.Model, loss: Any) -> Any:
     return resolved
 
 
-def loss_of_outputs(
+def compute_loss_of_outputs(
     model: keras.Model,
     loss: Any,
     x: Any,
@@ -124,7 +124,7 @@ class LossScope(keras.StatelessScope):
         super().add_loss(loss)
 
 
-def own_added_losses(model: keras.Model, scope: LossScope) -> None:
+def attach_added_losses(model: keras.Model, scope: LossScope) -> None:
     """Makes what layers have added to the loss in a scope the model's, as one sum.
 
     Keras tells whose an added loss is by its id, which may be one that a loss of
@@ -171,28 +171,28 @@ def check_regularizers(model: keras.Model) -> None:
             check_regularizers(layer)
 
 
-def all_variables(model: Any) -> list[Any]:
+def list_variables(model: Any) -> list[Any]:
     """The variables of a model, those first that are trained."""
     return [*model.trainable_variables, *model.non_trainable_variables]
 
 
-def adds_up(model: keras.Model, loss: Any) -> bool:
+def sums_over_samples(model: keras.Model, loss: Any) -> bool:
     """Whether a loss adds up over the samples, instead of taking their mean."""
-    return _reductions(model, loss) == {"sum"}
+    return _list_reductions(model, loss) == {"sum"}
 
 
-def check_batches(model: keras.Model, loss: Any, outputs: Any) -> None:
+def check_reduction(model: keras.Model, loss: Any, outputs: Any) -> None:
     """Refuses a loss that is not a mean or a sum of those of several batches.
 
     Args:
         model: The model.
-        loss: What `check_loss` gives.
+        loss: What `resolve_loss` gives.
         outputs: Outputs of the model for a few samples.
 
     Raises:
         ValueError: Such as a loss that divides by the sum of the weights of a batch.
     """
-    found = _reductions(model, loss)
+    found = _list_reductions(model, loss)
     if not (found <= {"mean"} or found == {"sum"}):
         raise ValueError(
             "`loss` must be a mean over samples, or a sum in all its parts, where "
@@ -200,7 +200,7 @@ def check_batches(model: keras.Model, loss: Any, outputs: Any) -> None:
             f"Received: a loss with the reductions {sorted(found)}"
         )
     flat = keras.tree.flatten(outputs)
-    if found == {"mean"} and any(mask_of(x) is not None for x in flat):
+    if found == {"mean"} and any(get_mask(x) is not None for x in flat):
         raise ValueError(
             "`batch_size` must be that of all samples for a model with masked outputs, "
             "since the loss is the mean over what is not masked in a batch. "
@@ -208,7 +208,7 @@ def check_batches(model: keras.Model, loss: Any, outputs: Any) -> None:
         )
 
 
-def _reductions(model: keras.Model, loss: Any) -> set[str]:
+def _list_reductions(model: keras.Model, loss: Any) -> set[str]:
     """How the parts of a loss put samples together."""
     if loss is None:
         if type(model).compute_loss is not keras.Model.compute_loss:
@@ -219,7 +219,7 @@ def _reductions(model: keras.Model, loss: Any) -> set[str]:
     return {"mean" if name == "sum_over_batch_size" else name for name in found}
 
 
-def stateless_loss(
+def make_stateless_loss(
     model: keras.Model, loss: Any, forward: Callable[[Any], Any] | None = None
 ) -> Callable[..., Any]:
     """The loss without side effects.
@@ -228,7 +228,7 @@ def stateless_loss(
 
     Args:
         model: A built model.
-        loss: What `check_loss` gives.
+        loss: What `resolve_loss` gives.
         forward: From inputs to outputs; None for the model in inference mode.
 
     Returns:
@@ -249,12 +249,12 @@ def stateless_loss(
     ) -> Any:
         model = reference()
         assert model is not None
-        values = zip(all_variables(model), [*trainable, *other], strict=True)
+        values = zip(list_variables(model), [*trainable, *other], strict=True)
         scope = LossScope(values)
         with scope:
             outputs = model(x, training=False) if forward is None else forward(x)
-            own_added_losses(model, scope)
-            value = loss_of_outputs(model, loss, x, y, outputs, weights)
+            attach_added_losses(model, scope)
+            value = compute_loss_of_outputs(model, loss, x, y, outputs, weights)
             if share is not None and loss is None:
                 for term in model.losses:
                     value = value + (share - 1) * ops.cast(ops.sum(term), value.dtype)
@@ -263,7 +263,7 @@ def stateless_loss(
     return function
 
 
-def check_on_few(
+def check_loss_on_few(
     model: keras.Model,
     loss: Any,
     x: Any,
@@ -275,7 +275,7 @@ def check_on_few(
 
     Args:
         model: A built model.
-        loss: What `check_loss` gives.
+        loss: What `resolve_loss` gives.
         x: A nest of arrays.
         y: A nest of arrays.
         weights: Sample weights; None for none.
@@ -284,13 +284,13 @@ def check_on_few(
     Raises:
         ValueError: The loss cannot be computed, or not from those of batches.
     """
-    few = _data.tensors(_data.first(x, _data.batch_size_of(model) or 2))
+    few = _data.to_tensors(_data.take(x, _data.get_batch_size(model) or 2))
     # Regularizers read variables in the scope only if it has values for them.
     values = [(variable, variable.value) for variable in model.variables]
     with keras.StatelessScope(values, collect_losses=True):
         outputs = model(few, training=False)
         if several:
-            check_batches(model, loss, outputs)
+            check_reduction(model, loss, outputs)
         check_labels(model, loss, few, y, outputs, weights)
 
 
@@ -301,7 +301,7 @@ def check_labels(
 
     Args:
         model: A built model.
-        loss: What `check_loss` gives.
+        loss: What `resolve_loss` gives.
         x: The samples.
         y: Labels, a nest of arrays, for them and maybe others behind them.
         outputs: Outputs for the samples; their values do not matter.
@@ -312,17 +312,19 @@ def check_labels(
     """
     _check_classes(model.loss if loss is None else loss, y, outputs)
     count = len(keras.tree.flatten(outputs)[0])
-    labels, weights = (_data.tensors(_data.first(nest, count)) for nest in (y, weights))
+    labels, weights = (
+        _data.to_tensors(_data.take(nest, count)) for nest in (y, weights)
+    )
     try:
-        value = loss_of_outputs(model, loss, x, labels, outputs, weights)
+        value = compute_loss_of_outputs(model, loss, x, labels, outputs, weights)
         if len(value.shape):
             raise ValueError(f"the loss has the shape {tuple(value.shape)}")
     # Every framework has errors of its own for what does not fit.
     except Exception as error:
         raise ValueError(
             "`y` must be labels for which the loss is defined, with the outputs "
-            f"of the model. Received: y of shape {_data.shapes(y)}, outputs of "
-            f"shape {_data.shapes(outputs)} for {count} samples: {error}"
+            f"of the model. Received: y of shape {_data.show_shapes(y)}, outputs of "
+            f"shape {_data.show_shapes(outputs)} for {count} samples: {error}"
         ) from error
 
 
@@ -346,7 +348,7 @@ def _check_classes(loss: Any, y: Any, outputs: Any) -> None:
         )
 
 
-def identity_of(model: keras.Model, loss: Any) -> tuple[Hashable, ...]:
+def identify_loss(model: keras.Model, loss: Any) -> tuple[Hashable, ...]:
     """What a program that computes this loss depends on."""
     trainable = tuple(id(variable) for variable in model.trainable_variables)
     if type(loss).__module__.startswith("keras.") and isinstance(loss, keras.Loss):

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 
 
-def hand_on(x: Any, function: Callable[[Any], Any]) -> Any:
+def keep_mask(x: Any, function: Callable[[Any], Any]) -> Any:
     """What a function makes of a tensor, with the mask that the tensor has.
 
     Args:
@@ -24,17 +24,17 @@ def hand_on(x: Any, function: Callable[[Any], Any]) -> Any:
     return _layers()[0](x, function=function)
 
 
-def mask_of(x: Any) -> Any:
+def get_mask(x: Any) -> Any:
     """The mask of a tensor, None for none."""
     return _layers()[1](x)
 
 
-def masked(x: Any, mask: Any) -> Any:
+def attach_mask(x: Any, mask: Any) -> Any:
     """A tensor with a mask, unless that is None or the tensor has one."""
     return x if mask is None else _layers()[2](x, mask=mask)
 
 
-def repeatable(
+def make_repeatable(
     function: Callable[..., Any], args: Any, kwargs: dict[str, Any]
 ) -> Callable[[], Any]:
     """A call that can be made several times.
@@ -50,10 +50,10 @@ def repeatable(
         A function without arguments.
     """
     flat = keras.tree.flatten((args, kwargs))
-    masks = [mask_of(x) if keras.ops.is_tensor(x) else None for x in flat]
+    masks = [get_mask(x) if keras.ops.is_tensor(x) else None for x in flat]
 
     def call() -> Any:
-        given = [masked(*pair) for pair in zip(flat, masks, strict=True)]
+        given = [attach_mask(*pair) for pair in zip(flat, masks, strict=True)]
         again, keywords = keras.tree.pack_sequence_as((args, kwargs), given)
         return function(*again, **keywords)
 
@@ -94,10 +94,10 @@ def _layers() -> tuple[_HandOn, _MaskOf, _Masked]:
     return _HandOn(), _MaskOf(), _Masked()
 
 
-class HandsMaskOn(keras.Operation):
+class MaskPreservingOperation(keras.Operation):
     """An operation whose outputs have the mask of its first argument."""
 
     def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Calls it."""
         call = super().__call__
-        return hand_on(x, lambda x: call(x, *args, **kwargs))
+        return keep_mask(x, lambda x: call(x, *args, **kwargs))

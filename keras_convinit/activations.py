@@ -86,7 +86,7 @@ def _slopes(layer: keras.layers.PReLU) -> np.ndarray:
 
 def _by_backend(activation: Any, function: Callable[[Any], Any]) -> Elementwise:
     precision = _check_elementwise(activation, function)
-    differentiate = backend.derivative_of(function)
+    differentiate = backend.differentiate(function)
 
     def value(points: np.ndarray) -> np.ndarray:
         return backend.evaluate(function, points.astype(precision)).astype(np.float64)

@@ -33,7 +33,7 @@ def test_closed_forms_are_what_keras_computes(name):
         value(POINTS), backend.evaluate(function, POINTS), **kwargs
     )
     np.testing.assert_allclose(
-        derivative(POINTS), backend.derivative_of(function)(POINTS), **kwargs
+        derivative(POINTS), backend.differentiate(function)(POINTS), **kwargs
     )
 
 
@@ -60,7 +60,7 @@ def test_layers_mean_what_they_compute(layer):
     )
     np.testing.assert_allclose(
         found.derivative(POINTS),
-        backend.derivative_of(layer.call)(POINTS),
+        backend.differentiate(layer.call)(POINTS),
         rtol=1e-5,
         atol=1e-6,
     )

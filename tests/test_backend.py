@@ -13,13 +13,13 @@ def test_a_processor_is_no_accelerator():
         has_one = torch.accelerator.is_available()
     else:
         has_one = any("cpu" not in name for name in keras.distribution.list_devices())
-    assert (backend.accelerator() is None) == (not has_one)
+    assert (backend.get_accelerator() is None) == (not has_one)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="has such a device")
 def test_what_computes_is_named():
     with keras.device("meta"):
-        assert backend.accelerator() == "meta"
+        assert backend.get_accelerator() == "meta"
 
 
 def test_a_gpu_is_called_by_its_name(monkeypatch):
@@ -49,4 +49,4 @@ def test_a_gpu_is_called_by_its_name(monkeypatch):
             "get_device_details",
             lambda device: {"device_name": device},
         )
-    assert backend.accelerator() == "Abacus 9"
+    assert backend.get_accelerator() == "Abacus 9"

@@ -138,7 +138,7 @@ CONSUMERS = {
 
 @pytest.mark.parametrize("kind", ARRAYS)
 def test_arrays_of_every_kind_are_the_same_numbers(kind):
-    batch = _data.first_batch(network(), ARRAYS[kind]())
+    batch = _data.take_first_batch(network(), ARRAYS[kind]())
     dtype = keras.config.floatx()
     assert (batch.x.dtype, batch.y.dtype) == (dtype, dtype)
     np.testing.assert_array_equal(batch.x, X.astype(dtype))
@@ -148,12 +148,12 @@ def test_arrays_of_every_kind_are_the_same_numbers(kind):
 
 @pytest.mark.parametrize("kind", SETS)
 def test_sets_of_every_kind_give_the_same_batches(kind):
-    found = list(_data.batches(network(), SETS[kind]()))
+    found = list(_data.iterate_batches(network(), SETS[kind]()))
     assert [batch.size for batch in found] == [8, 4]
-    whole = _data.joined(found)
+    whole = _data.concatenate_batches(found)
     np.testing.assert_array_equal(whole.x, X.astype("float32"))
     np.testing.assert_array_equal(whole.y, Y.astype("float32"))
-    gathered = _data.first_batch(network(), SETS[kind](), samples=10)
+    gathered = _data.take_first_batch(network(), SETS[kind](), samples=10)
     np.testing.assert_array_equal(gathered.x, X[:10].astype("float32"))
 
 
@@ -503,7 +503,7 @@ def test_searches_find_in_double_precision_what_they_find_in_single(request):
 def test_text_for_a_model_that_reads_it():
     if keras.backend.backend() != "tensorflow":
         with pytest.raises(ValueError, match="only TensorFlow has tensors of"):
-            _data.first_batch(network(), np.array([["a"]]))
+            _data.take_first_batch(network(), np.array([["a"]]))
         return
     words = keras.layers.TextVectorization(8, output_sequence_length=4)
     words.adapt(["a b c", "b c d"])

@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from keras_convinit import _interruption
-from keras_convinit._interruption import check, deferred
+from keras_convinit._interruption import check_interruption, defer_interruption
 
 BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 
@@ -23,17 +23,17 @@ def same_handlers(press):
 @BOTH
 def test_a_signal_waits_for_a_look(number, press):
     done = []
-    with pytest.raises(KeyboardInterrupt), deferred():
+    with pytest.raises(KeyboardInterrupt), defer_interruption():
         press(number)
         done.append("step")
-        check()
+        check_interruption()
         done.append("another")
     assert done == ["step"]
 
 
 def test_the_second_one_ends_at_once(capfd, press):
     done = []
-    with pytest.raises(KeyboardInterrupt), deferred():
+    with pytest.raises(KeyboardInterrupt), defer_interruption():
         press()
         done.append("step")
         press(signal.SIGTERM)
@@ -44,21 +44,21 @@ def test_the_second_one_ends_at_once(capfd, press):
 
 def test_one_that_nobody_looked_at_is_not_lost(press):
     done = []
-    with pytest.raises(KeyboardInterrupt), deferred():
+    with pytest.raises(KeyboardInterrupt), defer_interruption():
         press()
         done.append("all")
     assert done == ["all"]
     # And it is told once.
-    with deferred():
-        check()
+    with defer_interruption():
+        check_interruption()
 
 
 def test_it_is_told_once(press):
-    with deferred():
+    with defer_interruption():
         press()
         with pytest.raises(KeyboardInterrupt):
-            check()
-        check()
+            check_interruption()
+        check_interruption()
 
 
 def test_where_nothing_can_be_raised_it_is_not_lost(press):
@@ -66,17 +66,17 @@ def test_where_nothing_can_be_raised_it_is_not_lost(press):
         def __del__(self):
             press()
 
-    with pytest.raises(KeyboardInterrupt), deferred():
+    with pytest.raises(KeyboardInterrupt), defer_interruption():
         Collected()
-        check()
+        check_interruption()
 
 
 def test_within_another_it_is_the_same(press):
-    with pytest.raises(KeyboardInterrupt), deferred():
-        with deferred():
+    with pytest.raises(KeyboardInterrupt), defer_interruption():
+        with defer_interruption():
             press()
         assert signal.getsignal(signal.SIGINT) not in _interruption.USUAL
-        check()
+        check_interruption()
         pytest.fail("the outer one has not heard of it")
 
 
@@ -84,10 +84,10 @@ def test_within_another_it_is_the_same(press):
 def test_other_handlers_stay(other, press):
     before = signal.signal(signal.SIGINT, other)
     try:
-        with deferred():
+        with defer_interruption():
             assert signal.getsignal(signal.SIGINT) is other
             press()
-            check()
+            check_interruption()
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -95,7 +95,7 @@ def test_other_handlers_stay(other, press):
 def test_in_another_thread_nothing_happens():
     seen = []
 
-    @deferred()
+    @defer_interruption()
     def work():
         seen.append(handlers())
 
@@ -106,8 +106,8 @@ def test_in_another_thread_nothing_happens():
 
 
 def test_an_error_stays_an_error(press):
-    with pytest.raises(ValueError), deferred():
+    with pytest.raises(ValueError), defer_interruption():
         press()
         raise ValueError
-    with deferred():
-        check()
+    with defer_interruption():
+        check_interruption()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_convinit import initialize, signal_report
-from keras_convinit._masks import hand_on, mask_of, masked
+from keras_convinit._masks import attach_mask, get_mask, keep_mask
 from keras_convinit.graph import trace
 from keras_convinit.layers import ScaledResidual, ScaledResidualStack, fold
 
@@ -169,7 +169,7 @@ def test_the_program_gives_what_the_model_does(model):
     program = trace(model, tokens())
     expected, found = model(tokens()), program.run(tokens())
     np.testing.assert_allclose(array(found), array(expected), rtol=1e-5, atol=1e-6)
-    masks = mask_of(found), mask_of(expected)
+    masks = get_mask(found), get_mask(expected)
     assert (masks[0] is None) == (masks[1] is None)
     if masks[1] is not None:
         np.testing.assert_array_equal(*map(array, masks))
@@ -205,13 +205,15 @@ def test_unit_variance_is_that_of_the_model(model):
 def test_a_mask_is_read_and_given():
     x = embedding()(tokens())
     expected = tokens() != 0
-    np.testing.assert_array_equal(array(mask_of(x)), expected)
-    np.testing.assert_array_equal(array(mask_of(hand_on(x, lambda x: 2 * x))), expected)
+    np.testing.assert_array_equal(array(get_mask(x)), expected)
+    np.testing.assert_array_equal(
+        array(get_mask(keep_mask(x, lambda x: 2 * x))), expected
+    )
     plain = keras.ops.ones((16, LENGTH, 2), "bfloat16")
-    assert mask_of(plain) is None
-    assert mask_of(hand_on(plain, lambda x: 2 * x)) is None
-    given = masked(plain, mask_of(x))
-    np.testing.assert_array_equal(array(mask_of(given)), expected)
+    assert get_mask(plain) is None
+    assert get_mask(keep_mask(plain, lambda x: 2 * x)) is None
+    given = attach_mask(plain, get_mask(x))
+    np.testing.assert_array_equal(array(get_mask(given)), expected)
     assert keras.backend.standardize_dtype(given.dtype) == "bfloat16"
 
 

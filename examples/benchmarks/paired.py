@@ -147,7 +147,7 @@ def keep(
     import keras
 
     import keras_convinit
-    from keras_convinit.backend import accelerator
+    from keras_convinit.backend import get_accelerator
 
     backend = keras.backend.backend()
     values = {
@@ -164,7 +164,7 @@ def keep(
         },
         "backend": backend,
         "machine": machine(),
-        "accelerator": accelerator(),
+        "accelerator": get_accelerator(),
         "date": time.strftime("%Y-%m-%d"),
     }
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from keras_convinit._interruption import check, deferred
+from keras_convinit._interruption import check_interruption, defer_interruption
 from keras_convinit.lab.errors import LabError
 from keras_convinit.lab.files import folder_for, write_whole
 from keras_convinit.lab.progress import shown_progress
@@ -74,7 +74,7 @@ def _options(kind: type[AbstractExperiment], arguments: Any) -> argparse.Namespa
     return parser.parse_args(arguments)
 
 
-@deferred()
+@defer_interruption()
 def _carried_out(
     kind: type[AbstractExperiment], options: argparse.Namespace, console: Console
 ) -> list[Row]:
@@ -90,7 +90,7 @@ def _carried_out(
     end = time.monotonic() + 60 * (options.minutes or float("inf"))
     with shown_progress(console, lengths) as begin:
         for case in pending:
-            check()
+            check_interruption()
             if time.monotonic() > end:
                 break
             after_step, started = begin(), time.perf_counter()

@@ -20,7 +20,7 @@ Derivative = Callable[[np.ndarray], np.ndarray | None]
 Body = Callable[[tuple[Any, ...], list[Any]], tuple[Any, ...]]
 
 
-def _of_keras() -> Any:
+def _load_backend() -> Any:
     backend = keras.backend.backend()
     if backend not in SUPPORTED:
         raise NotImplementedError(
@@ -32,25 +32,25 @@ def _of_keras() -> Any:
 
 def evaluate(function: Function, points: np.ndarray) -> np.ndarray:
     """The function at the points, computed now, also while a program is traced."""
-    return _of_keras().evaluate(function, points)
+    return _load_backend().evaluate(function, points)
 
 
-def derivative_of(function: Function) -> Derivative:
+def differentiate(function: Function) -> Derivative:
     """The derivative of an elementwise function, computed at once like `evaluate`.
 
     It gives None where the framework cannot derive the function.
     """
-    return _of_keras().derivative_of(function)
+    return _load_backend().differentiate(function)
 
 
 def to_numpy(variable: Any) -> np.ndarray:
     """The value of a variable, also while a program is traced."""
-    return _of_keras().to_numpy(variable)
+    return _load_backend().to_numpy(variable)
 
 
 def map_rows(function: Function, rows: Sequence[Any]) -> list[np.ndarray]:
     """What a pure function gives for each row of some arrays, stacked."""
-    return _of_keras().map_rows(function, rows)
+    return _load_backend().map_rows(function, rows)
 
 
 def scan(
@@ -66,10 +66,10 @@ def scan(
     `length` times. With `remat`, what it has computed is computed again on the way
     back, instead of being kept.
     """
-    return _of_keras().scan(body, carry, rows, length, remat)
+    return _load_backend().scan(body, carry, rows, length, remat)
 
 
-def compiled(
+def compile_function(
     function: Callable[..., Any],
     variables: Callable[[], Sequence[Any]],
     lazily: bool = False,
@@ -86,10 +86,10 @@ def compiled(
     Returns:
         A function of the other arguments.
     """
-    return _of_keras().compiled(function, variables, lazily)
+    return _load_backend().compile_function(function, variables, lazily)
 
 
-def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
+def value_and_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function that gives value, by-products and gradient of another one.
 
     Args:
@@ -100,10 +100,10 @@ def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
         A function of the same arguments to `(value, rest, gradients)`, a gradient for
         each of the points; zero where the value does not depend on a point.
     """
-    return _of_keras().gradient(function)
+    return _load_backend().value_and_gradient(function)
 
 
-def hessian_product(function: Callable[..., Any]) -> Callable[..., Any]:
+def hessian_vector_product(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function that gives value and Hessian-vector product of another one.
 
     Args:
@@ -114,7 +114,7 @@ def hessian_product(function: Callable[..., Any]) -> Callable[..., Any]:
         A function `(points, directions, *arguments) -> (value, products)`, a product
         for each of the points.
     """
-    return _of_keras().hessian_product(function)
+    return _load_backend().hessian_vector_product(function)
 
 
 def curvature_gradient(
@@ -133,7 +133,7 @@ def curvature_gradient(
         gradient of the statistic)`, which takes third derivatives of the function. For
         use in `compiled`.
     """
-    return _of_keras().curvature_gradient(function, statistic)
+    return _load_backend().curvature_gradient(function, statistic)
 
 
 def norm(x: Any, wide: bool = True) -> Any:
@@ -146,10 +146,10 @@ def norm(x: Any, wide: bool = True) -> Any:
     Returns:
         A scalar.
     """
-    return _of_keras().norm(x, wide)
+    return _load_backend().norm(x, wide)
 
 
-def watched(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:
+def gradient_probe(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:
     """The tensor itself, with a handle for what is known of its gradient.
 
     Args:
@@ -161,26 +161,26 @@ def watched(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:
     Returns:
         A tensor equal to `x`.
     """
-    return _of_keras().watched(x, handle, statistic)
+    return _load_backend().gradient_probe(x, handle, statistic)
 
 
-def outline(function: Callable[..., Any], *arguments: Any) -> None:
+def abstract_trace(function: Callable[..., Any], *arguments: Any) -> None:
     """Runs a function for what its Python code notes down, computing no more than must.
 
     Args:
         function: From nests of tensors to nests of tensors, without other effects.
         *arguments: The arguments.
     """
-    return _of_keras().outline(function, *arguments)
+    return _load_backend().abstract_trace(function, *arguments)
 
 
-def accelerator() -> str | None:
+def get_accelerator() -> str | None:
     """The name of the device that computes, or None if that is a processor."""
-    return _of_keras().accelerator()
+    return _load_backend().get_accelerator()
 
 
 @contextlib.contextmanager
-def undisturbed(model: keras.Model) -> Iterator[None]:
+def preserve_state(model: keras.Model) -> Iterator[None]:
     """Leaves what is not the values of a model's variables as it was before.
 
     That is the state of the generators of random numbers that belong to nobody: of
@@ -188,7 +188,7 @@ def undisturbed(model: keras.Model) -> Iterator[None]:
     model are in training mode, and their buffers.
     """
     of_python, of_numpy = random.getstate(), np.random.get_state()
-    with _of_keras().undisturbed(model):
+    with _load_backend().preserve_state(model):
         try:
             yield
         finally:
@@ -196,8 +196,8 @@ def undisturbed(model: keras.Model) -> Iterator[None]:
             np.random.set_state(of_numpy)
 
 
-def seed_all(seed: int) -> None:
+def seed_generators(seed: int) -> None:
     """Has those generators begin at a seed."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    _of_keras().seed_all(seed)
+    _load_backend().seed_generators(seed)

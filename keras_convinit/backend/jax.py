@@ -33,7 +33,7 @@ def evaluate(function: Function, points: np.ndarray) -> np.ndarray:
         return values[: len(points)]
 
 
-def derivative_of(function: Function) -> Derivative:
+def differentiate(function: Function) -> Derivative:
     """See `keras_convinit.backend`."""
 
     def derivative(points: np.ndarray) -> np.ndarray | None:
@@ -112,7 +112,7 @@ def scan(
     return run(carry, [row[last:] for row in rows], remainder) if remainder else carry
 
 
-def compiled(
+def compile_function(
     function: Callable[..., Any],
     variables: Callable[[], Sequence[Any]],
     lazily: bool = False,
@@ -128,7 +128,7 @@ def compiled(
     return run
 
 
-def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
+def value_and_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     """See `keras_convinit.backend`."""
 
     def value_and_gradient(points: list[Any], *arguments: Any) -> Any:
@@ -140,7 +140,7 @@ def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     return value_and_gradient
 
 
-def hessian_product(function: Callable[..., Any]) -> Callable[..., Any]:
+def hessian_vector_product(function: Callable[..., Any]) -> Callable[..., Any]:
     """See `keras_convinit.backend`."""
 
     def product(points: list[Any], directions: list[Any], *arguments: Any) -> Any:
@@ -217,7 +217,7 @@ def norm(x: Any, wide: bool = True) -> Any:
     return scale * jnp.sqrt(jnp.sum(jnp.square(x / scale)))
 
 
-def watched(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:
+def gradient_probe(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:
     """See `keras_convinit.backend`."""
 
     @jax.custom_vjp
@@ -230,22 +230,22 @@ def watched(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:
     return identity(x, handle)
 
 
-def outline(function: Callable[..., Any], *arguments: Any) -> None:
+def abstract_trace(function: Callable[..., Any], *arguments: Any) -> None:
     """See `keras_convinit.backend`."""
     jax.eval_shape(function, *arguments)
 
 
-def accelerator() -> str | None:
+def get_accelerator() -> str | None:
     """See `keras_convinit.backend`."""
     device = next(iter(keras.ops.ones(()).devices()))
     return None if device.platform == "cpu" else device.device_kind
 
 
 @contextlib.contextmanager
-def undisturbed(_: keras.Model) -> Iterator[None]:
+def preserve_state(_: keras.Model) -> Iterator[None]:
     """See `keras_convinit.backend`. JAX has no state."""
     yield
 
 
-def seed_all(_: int) -> None:
+def seed_generators(_: int) -> None:
     """See `keras_convinit.backend`."""

@@ -28,7 +28,7 @@ def _below_the_root() -> Any:
     return tf.name_scope("keras_convinit")
 
 
-def derivative_of(function: Function) -> Derivative:
+def differentiate(function: Function) -> Derivative:
     """See `keras_convinit.backend`."""
 
     # Inside `init_scope` no tape records, so the graph is asked.
@@ -144,7 +144,7 @@ def _loop(
     )[1:]
 
 
-def compiled(
+def compile_function(
     function: Callable[..., Any],
     variables: Callable[[], Sequence[Any]],
     lazily: bool = False,
@@ -165,7 +165,7 @@ def compiled(
     return run
 
 
-def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
+def value_and_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     """See `keras_convinit.backend`."""
 
     def value_and_gradient(points: list[Any], *arguments: Any) -> Any:
@@ -179,19 +179,19 @@ def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     return value_and_gradient
 
 
-def hessian_product(function: Callable[..., Any]) -> Callable[..., Any]:
+def hessian_vector_product(function: Callable[..., Any]) -> Callable[..., Any]:
     """See `keras_convinit.backend`."""
 
     # Twice backwards: forward mode does not pass the loop of a stack.
     def product(points: list[Any], directions: list[Any], *arguments: Any) -> Any:
         def slope(points: list[Any]) -> Any:
-            value, _, gradients = gradient(lambda p: (function(p, *arguments), None))(
-                points
-            )
+            value, _, gradients = value_and_gradient(
+                lambda p: (function(p, *arguments), None)
+            )(points)
             pairs = zip(gradients, directions, strict=True)
             return _sum([tf.reduce_sum(g * d) for g, d in pairs]), value
 
-        _, value, products = gradient(slope)(points)
+        _, value, products = value_and_gradient(slope)(points)
         return value, products
 
     return product
@@ -243,7 +243,7 @@ def norm(x: Any, wide: bool = True) -> Any:
     return tf.cast(tf.sqrt(2 * tf.nn.l2_loss(wider)), "float32")
 
 
-def watched(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:
+def gradient_probe(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:
     """See `keras_convinit.backend`."""
 
     @tf.custom_gradient
@@ -256,12 +256,12 @@ def watched(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:
     return identity(x, handle)
 
 
-def outline(function: Callable[..., Any], *arguments: Any) -> None:
+def abstract_trace(function: Callable[..., Any], *arguments: Any) -> None:
     """See `keras_convinit.backend`."""
     function(*arguments)
 
 
-def accelerator() -> str | None:
+def get_accelerator() -> str | None:
     """See `keras_convinit.backend`."""
     _, _, device = keras.ops.ones(()).device.rpartition("device:")
     kind, _, number = device.partition(":")
@@ -272,7 +272,7 @@ def accelerator() -> str | None:
 
 
 @contextlib.contextmanager
-def undisturbed(_: keras.Model) -> Iterator[None]:
+def preserve_state(_: keras.Model) -> Iterator[None]:
     """See `keras_convinit.backend`."""
     generator = _generator()
     state = None if generator is None else generator.state.numpy()
@@ -283,7 +283,7 @@ def undisturbed(_: keras.Model) -> Iterator[None]:
             generator.state.assign(state)
 
 
-def seed_all(seed: int) -> None:
+def seed_generators(seed: int) -> None:
     """See `keras_convinit.backend`."""
     generator = _generator()
     if generator is not None:

@@ -19,7 +19,7 @@ def evaluate(function: Function, points: np.ndarray) -> np.ndarray:
         return _to_array(function(torch.tensor(points)))
 
 
-def derivative_of(function: Function) -> Derivative:
+def differentiate(function: Function) -> Derivative:
     """See `keras_convinit.backend`."""
 
     def derivative(points: np.ndarray) -> np.ndarray | None:
@@ -92,7 +92,7 @@ def _to_array(value: Any) -> np.ndarray:
     )
 
 
-def compiled(
+def compile_function(
     function: Callable[..., Any],
     variables: Callable[[], Sequence[Any]],
     lazily: bool = False,
@@ -108,7 +108,7 @@ def compiled(
     return run
 
 
-def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
+def value_and_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     """See `keras_convinit.backend`."""
 
     def value_and_gradient(points: list[Any], *arguments: Any) -> Any:
@@ -120,7 +120,7 @@ def gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     return value_and_gradient
 
 
-def hessian_product(function: Callable[..., Any]) -> Callable[..., Any]:
+def hessian_vector_product(function: Callable[..., Any]) -> Callable[..., Any]:
     """See `keras_convinit.backend`."""
 
     def product(points: list[Any], directions: list[Any], *arguments: Any) -> Any:
@@ -130,7 +130,7 @@ def hessian_product(function: Callable[..., Any]) -> Callable[..., Any]:
             pairs = zip(gradients, directions, strict=True)
             return sum((g * d).sum() for g, d in pairs), value
 
-        _, value, products = gradient(slope)(points)
+        _, value, products = value_and_gradient(slope)(points)
         return value, products
 
     return product
@@ -148,7 +148,7 @@ def curvature_gradient(
         return statistic(slopes, _gradients(half, points, create_graph=True)), value
 
     def run(points: list[Any], *arguments: Any) -> Any:
-        found, value, slopes = gradient(both)(points, *arguments)
+        found, value, slopes = value_and_gradient(both)(points, *arguments)
         return value, found, slopes
 
     return run
@@ -169,7 +169,7 @@ def norm(x: Any, wide: bool = True) -> Any:
     return torch.linalg.vector_norm(x, dtype=dtype).to(torch.float32)
 
 
-def watched(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:
+def gradient_probe(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:
     """See `keras_convinit.backend`."""
     return _Watched.apply(x, handle, statistic)
 
@@ -185,13 +185,13 @@ class _Watched(torch.autograd.Function):
         return upstream[0], ctx.statistic(upstream[0]), None
 
 
-def outline(function: Callable[..., Any], *arguments: Any) -> None:
+def abstract_trace(function: Callable[..., Any], *arguments: Any) -> None:
     """See `keras_convinit.backend`."""
     with torch.no_grad():
         function(*arguments)
 
 
-def accelerator() -> str | None:
+def get_accelerator() -> str | None:
     """See `keras_convinit.backend`."""
     device = keras.ops.ones(()).device
     if device.type == "cuda":
@@ -200,7 +200,7 @@ def accelerator() -> str | None:
 
 
 @contextlib.contextmanager
-def undisturbed(model: keras.Model) -> Iterator[None]:
+def preserve_state(model: keras.Model) -> Iterator[None]:
     """See `keras_convinit.backend`."""
     devices = list(_devices_with_generators())
     states = [device.get_rng_state() for device in devices]
@@ -228,6 +228,6 @@ def _devices_with_generators() -> Iterator[Any]:
         yield torch.xpu
 
 
-def seed_all(seed: int) -> None:
+def seed_generators(seed: int) -> None:
     """See `keras_convinit.backend`."""
     torch.manual_seed(seed)

@@ -13,12 +13,12 @@ from keras import ops
 from keras_convinit import _data, backend
 from keras_convinit._loss import (
     LossScope,
-    adds_up,
-    all_variables,
+    attach_added_losses,
     check_labels,
     check_regularizers,
-    loss_of_outputs,
-    own_added_losses,
+    compute_loss_of_outputs,
+    list_variables,
+    sums_over_samples,
 )
 from keras_convinit.diagnostics import _statistics
 from keras_convinit.diagnostics._axes import axis_of_input
@@ -83,7 +83,7 @@ class Measurer:
     Args:
         model: The model, which is held weakly.
         program: What it does.
-        loss: What `check_loss` gives; nothing if `supervised` is False.
+        loss: What `resolve_loss` gives; nothing if `supervised` is False.
         supervised: Whether there are labels. If not, a random error signal of norm 1
             enters for each sample, shared between the outputs.
     """
@@ -105,8 +105,8 @@ class Measurer:
         self._ends: frozenset[int] = frozenset()
         self._input_sizes: tuple[tuple[int, int], ...] = ()
         self._names: tuple[tuple[int, str], ...] = ()
-        self._compiled = backend.compiled(
-            self._measure, lambda: all_variables(self._alive()), lazily=True
+        self._compiled = backend.compile_function(
+            self._measure, lambda: list_variables(self._alive()), lazily=True
         )
 
     def __call__(self, x: Any, y: Any, weights: Any, seed: int) -> Measurement:
@@ -123,18 +123,18 @@ class Measurer:
             )
         ]
         if not self._steps:
-            values = [ops.convert_to_tensor(v) for v in all_variables(model)]
+            values = [ops.convert_to_tensor(v) for v in list_variables(model)]
             # Keras' generator for what has no seed comes about at its first use. Here
             # it is initialized, and as it would be in a training.
             with keras.StatelessScope():
-                backend.outline(self._look, values, inputs)
+                backend.abstract_trace(self._look, values, inputs)
             if self._supervised:
                 self._check(values, inputs, y, weights)
-        size = _data.size_of(x)
+        size = _data.count_samples(x)
         labels: Any = self._cotangents(size, seed)
         if self._supervised:
-            labels = _data.tensors(y), _data.tensors(weights)
-        backend.seed_all(seed)
+            labels = _data.to_tensors(y), _data.to_tensors(weights)
+        backend.seed_generators(seed)
         found = self._compiled(inputs, labels)
         return self._measurement(size, {k: _array(v) for k, v in found.items()})
 
@@ -154,7 +154,7 @@ class Measurer:
             )
         )
         # The loss is a mean over samples, so what a sample gives is divided by them.
-        summed = self._supervised and adds_up(self._alive(), self._loss)
+        summed = self._supervised and sums_over_samples(self._alive(), self._loss)
         errors = found["errors"] * (size**-0.5 if summed else size**0.5)
         return Measurement(
             self._steps,
@@ -174,7 +174,7 @@ class Measurer:
         return model
 
     def _scope(self, values: list[Any]) -> LossScope:
-        return LossScope(zip(all_variables(self._alive()), values, strict=True))
+        return LossScope(zip(list_variables(self._alive()), values, strict=True))
 
     def _walk(
         self,
@@ -222,7 +222,7 @@ class Measurer:
             check_regularizers(self._alive())
         few = self._structured([each[:2] for each in inputs])
         # Losses of several outputs make metrics at the first call, which need values.
-        pairs = zip(all_variables(self._alive()), values, strict=True)
+        pairs = zip(list_variables(self._alive()), values, strict=True)
         with keras.StatelessScope(list(pairs)):
             check_labels(
                 self._alive(),
@@ -262,7 +262,9 @@ class Measurer:
             return value, ops.stack(list(walk.numbers.values()))
 
         handles = [ops.zeros((), "float32") for _ in range(count)]
-        value, numbers, gradients = backend.gradient(run)([*handles, *points.values])
+        value, numbers, gradients = backend.value_and_gradient(run)(
+            [*handles, *points.values]
+        )
         return {
             "inputs": ops.stack([_norm_of_input(x) for x in inputs]),
             "numbers": numbers,
@@ -277,8 +279,8 @@ class Measurer:
     def _value(self, scope: Any, inputs: list[Any], labels: Any, outputs: Any) -> Any:
         if self._supervised:
             model, x = self._alive(), self._structured(inputs)
-            own_added_losses(model, scope)
-            return loss_of_outputs(
+            attach_added_losses(model, scope)
+            return compute_loss_of_outputs(
                 model, self._loss, x, labels[0], outputs, labels[1], training=True
             )
         real = [x for x in keras.tree.flatten(outputs) if _statistics.is_floating(x)]

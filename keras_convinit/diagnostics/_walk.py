@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from keras_convinit import backend
-from keras_convinit._masks import hand_on, mask_of, masked
+from keras_convinit._masks import attach_mask, get_mask, keep_mask
 from keras_convinit.diagnostics import _statistics, _weights
 from keras_convinit.diagnostics._axes import axis_of_input, axis_of_output
 from keras_convinit.diagnostics._kinds import has_activation
@@ -135,8 +135,8 @@ class Walk:
     ) -> Any:
         template = stack._branch
         total = ScaledSum(stack.branch_factor, stack.compute_dtype)
-        mask = mask_of(inputs) if mask is None else mask
-        x = masked(ops.cast(inputs, stack.compute_dtype), mask)
+        mask = get_mask(inputs) if mask is None else mask
+        x = attach_mask(ops.cast(inputs, stack.compute_dtype), mask)
         self._note(x, *self._known[id(inputs)])
         for number in range(stack.num_blocks):
             self._block = stack, number
@@ -180,7 +180,7 @@ class Walk:
         self._measure(index, step, args, ops.stop_gradient(x), axis)
         if self._handles:
             handle = self._handles[index]
-            x = hand_on(x, lambda x: backend.watched(x, handle, backend.norm))
+            x = keep_mask(x, lambda x: backend.gradient_probe(x, handle, backend.norm))
         flat[real] = x
         for each in flat:
             self._note(each, index, axis)

@@ -11,12 +11,12 @@ import numpy as np
 from keras_convinit import _data, backend
 from keras_convinit._checks import positive, positive_integer
 from keras_convinit._loss import (
-    adds_up,
-    all_variables,
-    check_loss,
-    check_on_few,
-    identity_of,
-    stateless_loss,
+    check_loss_on_few,
+    identify_loss,
+    list_variables,
+    make_stateless_loss,
+    resolve_loss,
+    sums_over_samples,
 )
 from keras_convinit.diagnostics._lanczos import lanczos, largest_entry_iteration
 from keras_convinit.diagnostics._remembered import remembered
@@ -140,22 +140,22 @@ def hessian_norm(
         iterations = positive_integer("max_iterations", max_iterations)
     tolerance = positive("tolerance", tolerance)
     batch_size = positive_integer("batch_size", batch_size)
-    batch = _data.first_batch(model, x, y, at_once=False)
+    batch = _data.take_first_batch(model, x, y, at_once=False)
     if batch.y is None:
         raise ValueError(
             "`y` must be labels, or come with a data set in `x`. Received: y=None"
         )
-    size = _data.batch_size_of(model)
+    size = _data.get_batch_size(model)
     if size is not None and batch.size % size:
         raise ValueError(
             f"`x` must have a multiple of {size} samples, the batch size of the model. "
-            f"Received: x of shape {_data.shapes(batch.x)}"
+            f"Received: x of shape {_data.show_shapes(batch.x)}"
         )
-    loss = check_loss(model, loss)
-    with backend.undisturbed(model):
+    loss = resolve_loss(model, loss)
+    with backend.preserve_state(model):
         size = size or batch_size
         several = batch.size > size
-        check_on_few(model, loss, batch.x, batch.y, batch.weights, several)
+        check_loss_on_few(model, loss, batch.x, batch.y, batch.weights, several)
         hessian = _Hessian(model, loss, batch, size, seed)
         start = np.random.default_rng(seed).standard_normal(hessian.size)
         # 25 million weights times 100 vectors: no more digits than the weights have.
@@ -184,17 +184,17 @@ class _Hessian:
         self._product = remembered(
             model,
             "Hessian-vector product",
-            identity_of(model, loss),
+            identify_loss(model, loss),
             lambda: _product(model, loss),
         )
         self._batches: list[tuple[Any, float]] = []
         for part in batch.split(batch_size):
             share = part.size / batch.size
-            if adds_up(model, loss):
+            if sums_over_samples(model, loss):
                 once = keras.ops.convert_to_tensor(share, dtype="float32")
-                self._batches.append(((*part.tensors(), once), 1.0))
+                self._batches.append(((*part.to_tensors(), once), 1.0))
             else:
-                self._batches.append((part.tensors(), share))
+                self._batches.append((part.to_tensors(), share))
         self._variables = model.trainable_variables
         self._shapes = [tuple(variable.shape) for variable in self._variables]
         self._sizes = [math.prod(shape) for shape in self._shapes]
@@ -212,7 +212,7 @@ class _Hessian:
             )
         ]
         # Where the model draws at random, all products are of one Hessian.
-        backend.seed_all(self._seed)
+        backend.seed_generators(self._seed)
         total, product = 0.0, np.zeros_like(vector)
         for tensors, share in self._batches:
             loss, parts = self._once(directions, *tensors)
@@ -246,12 +246,12 @@ class _Hessian:
 
 def _product(model: keras.Model, loss: Any) -> Any:
     """The compiled Hessian-vector product, which holds the model weakly."""
-    value = stateless_loss(model, loss)
+    value = make_stateless_loss(model, loss)
     reference = weakref.ref(model)
     count = len(model.trainable_variables)
 
     def product(values: list[Any], directions: list[Any], *tensors: Any) -> Any:
-        compute = backend.hessian_product(value)
+        compute = backend.hessian_vector_product(value)
         return compute(values[:count], directions, values[count:], *tensors)
 
-    return backend.compiled(product, lambda: all_variables(reference()))
+    return backend.compile_function(product, lambda: list_variables(reference()))

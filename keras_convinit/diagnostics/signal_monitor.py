@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from keras_convinit._checks import positive_integer
-from keras_convinit._data import FirstBatch, is_set
+from keras_convinit._data import FirstBatch, is_dataset
 from keras_convinit._printable import printable
 from keras_convinit.diagnostics._event_file import EventFile
 from keras_convinit.diagnostics.signal_report import SignalReport, signal_report
@@ -77,7 +77,7 @@ class SignalMonitor(keras.callbacks.Callback):
         self._part = model
         self.every = positive_integer("every", every)
         self.reports: dict[int, SignalReport] = {}
-        self._batch = FirstBatch(x) if is_set(x) else x
+        self._batch = FirstBatch(x) if is_dataset(x) else x
         self._y = y
         self._loss = loss
         self._seed = seed

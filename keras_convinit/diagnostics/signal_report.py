@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from keras_convinit import _data, backend
-from keras_convinit._loss import check_loss, identity_of
+from keras_convinit._loss import identify_loss, resolve_loss
 from keras_convinit.diagnostics import _table
 from keras_convinit.diagnostics._duplicates import duplicates_of
 from keras_convinit.diagnostics._measurement import Measurer
@@ -169,15 +169,15 @@ def signal_report(
         raise ValueError(
             f"`model` must be a built Keras model. Received: model={model!r}"
         )
-    with backend.undisturbed(model):
-        batch = _data.first_batch(model, x, y)
+    with backend.preserve_state(model):
+        batch = _data.take_first_batch(model, x, y)
         # Labels of a data set may be there for something else.
         of_use = y is not None or loss is not None or model.compiled
         x, y = batch.x, batch.y if of_use else None
         identity: tuple[Any, ...] = ()
         if y is not None:
-            loss = check_loss(model, loss)
-            identity = identity_of(model, loss)
+            loss = resolve_loss(model, loss)
+            identity = identify_loss(model, loss)
         layers = tuple((id(layer), layer.trainable) for layer in model.layers)
         variables = tuple(id(variable) for variable in model.trainable_variables)
         # What is known of steps goes for one structure of the data and one size.

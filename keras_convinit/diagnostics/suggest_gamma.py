@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_convinit._checks import positive
-from keras_convinit._data import first_batch
+from keras_convinit._data import take_first_batch
 from keras_convinit.diagnostics.signal_report import signal_report
 from keras_convinit.diagnostics.signal_row import SignalRow
 from keras_convinit.graph import Site, read
@@ -142,7 +142,7 @@ def suggest_gamma(
     """
     learning_rate = positive("learning_rate", learning_rate)
     target = positive("target", target)
-    batch = first_batch(model, x, y)
+    batch = take_first_batch(model, x, y)
     report = signal_report(model, (batch.x, batch.y, batch.weights), loss=loss)
     if report.loss is None:
         raise ValueError(

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_convinit._masks import HandsMaskOn
+from keras_convinit._masks import MaskPreservingOperation
 from keras_convinit.graph.composites import ScaledSum
 from keras_convinit.graph.program import Call, Opened, Trace, Value
 
@@ -53,7 +53,7 @@ def regularizes_outputs(layer: Any) -> bool:
     return getattr(layer, "activity_regularizer", None) is not None
 
 
-class BlockBegins(HandsMaskOn):
+class BlockBegins(MaskPreservingOperation):
     """Marks where a block of a stack begins; the identity of the signal.
 
     Args:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_convinit._masks import mask_of, masked
+from keras_convinit._masks import attach_mask, get_mask
 from keras_convinit.graph._symbolic import (
     WATCHING,
     NotOnSymbolsError,
@@ -61,7 +61,7 @@ def _(layer: keras.layers.Layer, apply: Apply, /, *args: Any, **kwargs: Any) -> 
     if not (is_own(layer) and _is_worth_opening(layer, args, kwargs)):
         return NotImplemented
     given = [x for x in keras.tree.flatten((args, kwargs)) if ops.is_tensor(x)]
-    if takes_mask(layer) and any(mask_of(x) is not None for x in given):
+    if takes_mask(layer) and any(get_mask(x) is not None for x in given):
         return NotImplemented
     training = kwargs.pop("training", None)
 
@@ -108,11 +108,11 @@ class MaskedBy(Cast):
 
     def call(self, x: Any, inputs: Any = None) -> Any:
         """The tensor, with the mask of the inputs as the layer sees it."""
-        before = keras.tree.map_structure(mask_of, inputs)
-        if mask_of(x) is not None or keras.tree.flatten(before).count(None):
+        before = keras.tree.map_structure(get_mask, inputs)
+        if get_mask(x) is not None or keras.tree.flatten(before).count(None):
             return x
         masks = keras.tree.flatten(self.layer.compute_mask(inputs, before))
-        return masked(x, masks[0]) if len(masks) == 1 else x
+        return attach_mask(x, masks[0]) if len(masks) == 1 else x
 
     def compute_output_spec(self, x: Any, inputs: Any = None) -> Any:
         """The shape of the tensor."""

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_convinit._masks import HandsMaskOn, masked
+from keras_convinit._masks import MaskPreservingOperation, attach_mask
 from keras_convinit.graph.program import as_input
 from keras_convinit.layers import ScaledResidual, ScaledResidualStack
 
@@ -87,7 +87,7 @@ def with_mask(apply: Apply, x: Any, mask: Any) -> Any:
     return x if mask is None else apply(Masked(x.shape, x.dtype), x, mask)
 
 
-class ScaledSum(HandsMaskOn):
+class ScaledSum(MaskPreservingOperation):
     """shortcut + factor * branch: how a scaled residual block ends.
 
     It has the mask of the shortcut.
@@ -125,7 +125,7 @@ class ScaledSum(HandsMaskOn):
         return keras.KerasTensor(shortcut.shape, dtype=self.dtype)
 
 
-class Cast(HandsMaskOn):
+class Cast(MaskPreservingOperation):
     """Converts a tensor to what a model or layer takes.
 
     Args:
@@ -153,7 +153,7 @@ class Masked(Cast):
 
     def call(self, x: Any, mask: Any = None) -> Any:
         """The tensor, with the mask."""
-        return masked(x, mask)
+        return attach_mask(x, mask)
 
     def compute_output_spec(self, x: Any, mask: Any = None) -> Any:
         """The shape of the tensor."""

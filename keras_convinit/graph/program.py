@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_convinit._data import in_order
+from keras_convinit._data import order_inputs
 
 Shape = tuple[int | None, ...]
 
@@ -173,7 +173,7 @@ class Trace:
 
     def _bound(self, inputs: Any) -> dict[int, Any]:
         if self.names is not None:
-            inputs = in_order("inputs", inputs, self.names)
+            inputs = order_inputs("inputs", inputs, self.names)
         wanted, given = keras.tree.flatten(self.inputs), keras.tree.flatten(inputs)
         if len(wanted) != len(given):
             raise ValueError(

@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from keras_convinit._data import in_order, inputs_of, map_leaves, names_of
+from keras_convinit._data import get_input_names, map_leaves, order_inputs, read_inputs
 from keras_convinit._kinds import is_functional, is_sequential
 from keras_convinit.graph._expansion import expand
 from keras_convinit.graph._own_layers import is_own, makes_masks, takes_mask
@@ -111,7 +111,7 @@ def _recorded(
         keras.tree.map_structure(recorder.value, outputs),
         tuple(recorder.shapes),
         tuple(recorder.dtypes),
-        names_of(model),
+        get_input_names(model),
         tuple(recorder.opened),
     )
 
@@ -133,7 +133,7 @@ def _inputs(model: Any, data: Any) -> Any:
             "given: build it, or pass a few samples of what it takes. "
             f"Received: model={model!r} with built={model.built}, data=None"
         )
-    data = inputs_of(data)
+    data = read_inputs(data)
     if not model.built:
         model(map_leaves(lambda x: x[:1], data))
         return _inputs(model, data)
@@ -383,9 +383,9 @@ def _sequential(
     recorder: Any, inside: Place, model: Any, /, inputs: Any, mask: Any = None, **_: Any
 ) -> Any:
     inputs = _with_mask(recorder, inside, inputs, mask)
-    names = names_of(model)
+    names = get_input_names(model)
     if names is not None:
-        inputs = in_order("inputs", inputs, names)
+        inputs = order_inputs("inputs", inputs, names)
         inputs = _cast(recorder, inside, inputs, model.inputs[0])
     for layer in model.layers:
         inputs = recorder.apply(inside, layer, inputs)
@@ -396,10 +396,10 @@ def _functional(
     recorder: Any, inside: Place, model: Any, /, inputs: Any, mask: Any = None, **_: Any
 ) -> Any:
     graph = keras.Model(model.inputs, model.outputs, name=model.name)
-    names = names_of(model)
-    given = keras.tree.flatten(in_order("inputs", inputs, names))
+    names = get_input_names(model)
+    given = keras.tree.flatten(order_inputs("inputs", inputs, names))
     if mask is not None:
-        masks = keras.tree.flatten(in_order("mask", mask, names))
+        masks = keras.tree.flatten(order_inputs("mask", mask, names))
         pairs = zip(given, masks, strict=True)
         given = [_with_mask(recorder, inside, *pair) for pair in pairs]
     symbols = [

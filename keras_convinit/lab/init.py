@@ -9,7 +9,7 @@ import keras
 from rich.console import Console
 
 from keras_convinit import InitializationReport, initialize
-from keras_convinit._interruption import deferred
+from keras_convinit._interruption import defer_interruption
 from keras_convinit.lab import data
 from keras_convinit.lab.call_text import like
 from keras_convinit.lab.compatibility import check_classes, check_images
@@ -20,7 +20,7 @@ from keras_convinit.lab.say import say
 from keras_convinit.lab.scheme_source import scheme_from
 
 
-@deferred()
+@defer_interruption()
 def init(
     source: str,
     scheme: str,

@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 
 from keras_convinit._checks import positive
-from keras_convinit._interruption import deferred
+from keras_convinit._interruption import defer_interruption
 from keras_convinit.lab import data
 from keras_convinit.lab.checks import one_of, whole
 from keras_convinit.lab.files import write_whole
@@ -154,7 +154,7 @@ def _training(options: Options, epochs: int) -> Training:
     )
 
 
-@deferred()
+@defer_interruption()
 def quickstart(options: Options, resume: bool, console: Console) -> bool:
     """Runs the comparison, shows it and writes it down.
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 import keras_convinit
-from keras_convinit.backend import accelerator
+from keras_convinit.backend import get_accelerator
 
 
 def versions() -> dict[str, str]:
@@ -25,5 +25,5 @@ def versions() -> dict[str, str]:
 
 def machine() -> str:
     """Kind and number of processors, and what computes in their place, if anything."""
-    names = [platform.machine(), f"{os.cpu_count()} cores", accelerator()]
+    names = [platform.machine(), f"{os.cpu_count()} cores", get_accelerator()]
     return ", ".join(name for name in names if name)

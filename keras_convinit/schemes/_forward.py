@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from keras_convinit import _data
-from keras_convinit._masks import repeatable
+from keras_convinit._masks import make_repeatable
 from keras_convinit.graph import (
     BlockBegins,
     BlockEnds,
@@ -82,7 +82,7 @@ class AbstractForward(AbstractScheme):
         self.check(graph)
         run = Run(self, task, graph)
         run.set_others()
-        run.forward(_data.tensors(inputs))
+        run.forward(_data.to_tensors(inputs))
         self.conclude(run.troubles)
         notes = [*notes_of(graph), *run.notes, *notes_on_seeds([self.initializer])]
         notes += [f"{path}: {why}" for path, why in run.troubles]
@@ -197,7 +197,7 @@ class Run:
         visit = Visit(
             step.path,
             layer,
-            repeatable(layer, args, kwargs),
+            make_repeatable(layer, args, kwargs),
             sites,
             self.pending,
             self._task.seeds,
@@ -261,15 +261,15 @@ def _inputs(task: Task, samples: int | None, scheme: str) -> Any:
             "inputs and labels, as arrays or a data set. Received: data=None"
         )
     if samples is None:
-        samples = _data.batch_size_of(task.model)
-    if samples is None and not _data.is_set(data):
+        samples = _data.get_batch_size(task.model)
+    if samples is None and not _data.is_dataset(data):
         samples = MOST
-    batch = _data.first_batch(task.model, data, name="data", samples=samples)
+    batch = _data.take_first_batch(task.model, data, name="data", samples=samples)
     if batch.size < 2:
         raise ValueError(
             f"`data` must have two samples at least for the scheme {scheme}, which "
             "measures how they differ. "
-            f"Received: data of shape {_data.shapes(batch.x)}"
+            f"Received: data of shape {_data.show_shapes(batch.x)}"
         )
     _data.check_finite("data", batch.x)
     return batch.x

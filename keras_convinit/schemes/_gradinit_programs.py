@@ -6,7 +6,7 @@ import numpy as np
 from keras import ops
 
 from keras_convinit import backend
-from keras_convinit._loss import all_variables, stateless_loss
+from keras_convinit._loss import list_variables, make_stateless_loss
 from keras_convinit.schemes._inference import forward_of
 from keras_convinit.schemes._scales import Scales
 from keras_convinit.schemes._search import Problem
@@ -33,12 +33,12 @@ class Programs:
         self._scales = scales
         model = problem.model
         self._count = len(model.trainable_variables)
-        self._loss = stateless_loss(
+        self._loss = make_stateless_loss(
             model, problem.loss, forward_of(problem.program, batch_statistics=True)
         )
 
         def compiled(function: Any) -> Any:
-            return backend.compiled(function, lambda: all_variables(model))
+            return backend.compile_function(function, lambda: list_variables(model))
 
         self._gradient = compiled(self._compute_gradient)
         self._of_norm = compiled(self._compute_of_norm)
@@ -84,7 +84,7 @@ class Programs:
     ) -> Any:
         points = self._scales.applied(values[: self._count], at)
         directions = self._directions(gradient, norm)
-        product = backend.hessian_product(self._loss)
+        product = backend.hessian_vector_product(self._loss)
         _, products = product(points, directions, values[self._count :], *batch)
         return self._scales.slopes(values[: self._count], products)
 
@@ -107,7 +107,7 @@ class Programs:
         def value(points: list[Any]) -> Any:
             return self._loss(points, others, *batch), ()
 
-        return backend.gradient(value)(points)
+        return backend.value_and_gradient(value)(points)
 
 
 def _tensor(number: Any) -> Any:

@@ -187,9 +187,9 @@ def _gains(kernel: Kernel, rule: Rule, drawn: list[Any]) -> Iterator[Any]:
 
 def _inputs(task: Task) -> Any:
     """Inputs for a model that cannot be read without; others may need their data."""
-    if task.data is None or _data.names_of(task.model) is not None:
+    if task.data is None or _data.get_input_names(task.model) is not None:
         return None
-    return _data.first_batch(task.model, task.data, name="data").x
+    return _data.take_first_batch(task.model, task.data, name="data").x
 
 
 def _biases(graph: Graph) -> set[int]:

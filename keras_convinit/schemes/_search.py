@@ -10,8 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_convinit._interruption import check
-from keras_convinit._loss import check_loss, check_on_few, check_regularizers
+from keras_convinit._interruption import check_interruption
+from keras_convinit._loss import check_loss_on_few, check_regularizers, resolve_loss
 from keras_convinit.graph import Graph, Trace, expand, regularizes_outputs
 from keras_convinit.schemes._kept import kept, reason_of_layer
 from keras_convinit.schemes._other_variables import leaves
@@ -30,7 +30,7 @@ class Problem:
         model: The model, started.
         graph: The model, read.
         program: The model as a program of calls.
-        loss: What `check_loss` gives.
+        loss: What `resolve_loss` gives.
         stay: Identities of variables that are not to be scaled.
     """
 
@@ -98,7 +98,7 @@ class AbstractScaling(AbstractScheme):
     def apply(self, task: Task) -> InitializationReport:
         """Starts, searches, and multiplies what it started from."""
         model, name = task.model, type(self).__name__
-        loss = check_loss(model, task.loss)
+        loss = resolve_loss(model, task.loss)
         stream = self.stream(task)
         samples = None if stream is None else stream.peek()
         inputs = None if samples is None else samples.x
@@ -106,7 +106,7 @@ class AbstractScaling(AbstractScheme):
         graph = task.read(inputs)
         check_kernels(graph, model)
         if samples is not None:
-            check_on_few(model, loss, samples.x, samples.y, samples.weights)
+            check_loss_on_few(model, loss, samples.x, samples.y, samples.weights)
         if loss is None:
             check_regularizers(model)
         stay = kept(graph)
@@ -151,7 +151,7 @@ class AbstractScaling(AbstractScheme):
         for number in range(search.total):
             at = search.at
             # Whoever defers interruptions wants an end, not the best until now.
-            check()
+            check_interruption()
             try:
                 found = search.step()
                 if not all(map(math.isfinite, found.numbers.values())):

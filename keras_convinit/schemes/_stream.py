@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from keras_convinit import _data
-from keras_convinit._data import Batch, joined
+from keras_convinit._data import Batch, concatenate_batches
 
 
 class Stream:
@@ -29,12 +29,12 @@ class Stream:
         self._model = model
         self._scheme = scheme
         self._generator = np.random.default_rng()
-        self._is_set = _data.is_set(data)
+        self._is_set = _data.is_dataset(data)
         self._parts = self._of_set(data) if self._is_set else self._of_arrays(data)
         self._rest = next(self._parts)
-        least = _data.batch_size_of(model) or 2
+        least = _data.get_batch_size(model) or 2
         while self._is_set and self._rest.size < least:
-            self._rest = joined([self._rest, next(self._parts)])
+            self._rest = concatenate_batches([self._rest, next(self._parts)])
 
     def begin(self, seed: int) -> None:
         """Shuffles arrays by that seed, the samples that are next among them."""
@@ -57,7 +57,7 @@ class Stream:
         while held < count:
             parts.append(next(self._parts))
             held += parts[-1].size
-        everything = joined(parts)
+        everything = concatenate_batches(parts)
         self._rest = everything.rows(slice(count, None))
         batch = everything.rows(slice(count))
         _data.check_finite("data", (batch.x, batch.y, batch.weights))
@@ -68,12 +68,12 @@ class Stream:
 
     def _of_arrays(self, data: Any) -> Iterator[Batch]:
         batch = self._with_labels(
-            _data.first_batch(self._model, data, name="data", at_once=False)
+            _data.take_first_batch(self._model, data, name="data", at_once=False)
         )
         if batch.size < 2:
             raise ValueError(
                 f"`data` must have two samples at least for the scheme {self._scheme}. "
-                f"Received: data of shape {_data.shapes((batch.x, batch.y))}"
+                f"Received: data of shape {_data.show_shapes((batch.x, batch.y))}"
             )
         yield batch
         while True:
@@ -83,7 +83,7 @@ class Stream:
         seen = 0
         while True:
             before = seen
-            for batch in _data.batches(self._model, data, "data"):
+            for batch in _data.iterate_batches(self._model, data, "data"):
                 seen += batch.size
                 yield self._with_labels(batch)
             if isinstance(data, keras.utils.PyDataset):
@@ -105,6 +105,6 @@ class Stream:
             raise ValueError(
                 f"`data` must be inputs and labels for the scheme {self._scheme}: a "
                 "pair of arrays, or a data set of batches that are such pairs. "
-                f"Received: data of shape {_data.shapes(batch.x)}, without labels"
+                f"Received: data of shape {_data.show_shapes(batch.x)}, without labels"
             )
         return batch

@@ -7,7 +7,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_convinit._masks import hand_on
+from keras_convinit._masks import keep_mask
 from keras_convinit._precision import at_least_float32
 from keras_convinit.graph import Site
 from keras_convinit.kernels import Kernel
@@ -90,7 +90,7 @@ class Visit:
 
     def hand_on(self, outputs: Any, function: Callable[[Any], Any]) -> Any:
         """Applies a function to the outputs, with the mask that they have."""
-        return hand_on(outputs, function)
+        return keep_mask(outputs, function)
 
     def report(self, kernel: Kernel, site: Site, rule: str, **numbers: Any) -> None:
         """Notes a kernel, and its gain where it has one."""

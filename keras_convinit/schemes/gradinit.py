@@ -151,7 +151,7 @@ class _Search(AbstractSearch):
         super().__init__(scales, settings.iterations)
         self._settings = settings
         self._stream = stream
-        size = _data.batch_size_of(problem.model) or 2 * (settings.batch_size // 2)
+        size = _data.get_batch_size(problem.model) or 2 * (settings.batch_size // 2)
         self._sizes = size // 2, size - size // 2
         self._programs = Programs(
             scales,
@@ -167,7 +167,7 @@ class _Search(AbstractSearch):
     def step(self) -> Found:
         """Descends on the norm of the gradient, or on the loss after a step."""
         first, second = map(self._stream.next, self._sizes)
-        batch = _data.joined([first, second]).tensors()
+        batch = _data.concatenate_batches([first, second]).to_tensors()
         loss, norm, gradient = self._programs.gradient(self.at, *batch)
         constrained = norm > self._settings.max_gradient_norm
         if constrained:
@@ -177,7 +177,7 @@ class _Search(AbstractSearch):
             if not self._settings.overlap:
                 first = self._stream.next(self._sizes[0])
             second = self._stream.next(self._sizes[1])
-            batch = _data.joined([first, second]).tensors()
+            batch = _data.concatenate_batches([first, second]).to_tensors()
             after, slopes = self._programs.after_step(self.at, gradient, norm, *batch)
         numbers = {
             "loss": loss,

@@ -98,7 +98,7 @@ def initialize(
     seeds, pending = Seeds(seed), Pending(model)
     task = Task(model, data, loss, seeds, others, pending)
     reports = []
-    with backend.undisturbed(model), seeds.decide_defaults():
+    with backend.preserve_state(model), seeds.decide_defaults():
         for one in _schemes(scheme, scheme_args):
             reports.append(one.apply(task))
     report = functools.reduce(operator.add, reports)

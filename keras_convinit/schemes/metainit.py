@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_convinit import _data, backend
 from keras_convinit._checks import positive, positive_integer
-from keras_convinit._loss import all_variables, stateless_loss
+from keras_convinit._loss import list_variables, make_stateless_loss
 from keras_convinit.graph import Graph
 from keras_convinit.schemes._inference import forward_of
 from keras_convinit.schemes._named import named, resolved
@@ -139,21 +139,23 @@ class _Search(AbstractSearch):
         super().__init__(scales, settings.steps)
         self._settings = settings
         self._source = source
-        self._size = _data.batch_size_of(problem.model) or settings.batch_size
+        self._size = _data.get_batch_size(problem.model) or settings.batch_size
         norms = scales.norms()
         # What is zero has no norm to be moved.
         self._norms = np.where(norms > 0, norms, np.inf)
         self._moves = np.zeros(scales.size)
         model = problem.model
         self._count = len(model.trainable_variables)
-        self._loss = stateless_loss(
+        self._loss = make_stateless_loss(
             model, problem.loss, forward_of(problem.program, batch_statistics=False)
         )
-        self._program = backend.compiled(self._compute, lambda: all_variables(model))
+        self._program = backend.compile_function(
+            self._compute, lambda: list_variables(model)
+        )
 
     def step(self) -> Found:
         """Moves each norm against the sign of the derivative of the quotient."""
-        batch = self._source.next(self._size).tensors()
+        batch = self._source.next(self._size).to_tensors()
         at = ops.convert_to_tensor(self.at.astype("float32"))
         outcome = self._program(at, *batch)
         loss, quotient, slopes = map(ops.convert_to_numpy, outcome)

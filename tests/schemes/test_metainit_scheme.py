@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from keras_convinit import backend, initialize
-from keras_convinit._loss import all_variables, stateless_loss
+from keras_convinit._loss import list_variables, make_stateless_loss
 from keras_convinit.layers import ScaledResidualStack, WeightNormDense
 from keras_convinit.schemes import MetaInit
 from keras_convinit.schemes.metainit import gradient_quotient
@@ -67,14 +67,14 @@ def own_quotient(g, h):
 
 
 def computed(model, x, y, statistic=own_quotient):
-    value = stateless_loss(model, SQUARES)
+    value = make_stateless_loss(model, SQUARES)
     count = len(model.trainable_variables)
 
     def run(values, x, y):
         derive = backend.curvature_gradient(value, statistic)
         return derive(values[:count], values[count:], x, y)
 
-    program = backend.compiled(run, lambda: all_variables(model))
+    program = backend.compile_function(run, lambda: list_variables(model))
     _, found, gradients = program(*map(keras.ops.convert_to_tensor, (x, y)))
     gradients = [keras.ops.convert_to_numpy(g).ravel() for g in gradients]
     return float(keras.ops.convert_to_numpy(found)), np.concatenate(gradients)

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 from rich.console import Console
 
-from keras_convinit._interruption import check, deferred
+from keras_convinit._interruption import check_interruption, defer_interruption
 from keras_convinit.lab.comparison.data_source import images_of
 from keras_convinit.lab.comparison.figure import comparison_figure
 from keras_convinit.lab.comparison.images import AbstractImages
@@ -33,7 +33,7 @@ FIGURE = "compare.png"
 PAGE = "report.html"
 
 
-@deferred()
+@defer_interruption()
 def compare(
     plan: Plan,
     output: Path,
@@ -148,7 +148,7 @@ def _carried_out(
     try:
         with shown_progress(console, [(str(c), steps) for c in pending]) as begin:
             for case in pending:
-                check()
+                check_interruption()
                 journal.append(runner(case, begin()))
                 say(console, _line(journal.runs[-1]))
     except KeyboardInterrupt:

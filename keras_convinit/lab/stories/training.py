@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_convinit._interruption import check
+from keras_convinit._interruption import check_interruption
 from keras_convinit.lab import models
 from keras_convinit.lab.data import ImageDataset
 from keras_convinit.lab.stories.results import Run
@@ -198,7 +198,7 @@ class _Recorder(keras.callbacks.Callback):
         self.diverged = False
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        check()
+        check_interruption()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         loss, accuracy = float(logs["batch_loss"]), float(logs["batch_accuracy"])

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_convinit._interruption import check
+from keras_convinit._interruption import check_interruption
 from keras_convinit.diagnostics._event_file import EventFile
 from keras_convinit.lab.files import unwritable, write_text
 from keras_convinit.lab.training import checkpoint, generators
@@ -66,7 +66,7 @@ class Keeper(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Puts random generators where they were, unless it is to end."""
-        check()
+        check_interruption()
         # Not earlier: on PyTorch what reads the data draws a number when it begins,
         # which it does once, and did in the first start.
         if self.states:
@@ -75,7 +75,7 @@ class Keeper(keras.callbacks.Callback):
 
     def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Ends, if it is to."""
-        check()
+        check_interruption()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Writes; the checkpoint last, so that what it tells of is there."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_convinit._interruption import check, deferred
+from keras_convinit._interruption import check_interruption, defer_interruption
 from keras_convinit.lab import data
 from keras_convinit.lab.data import ImageDataset
 from keras_convinit.lab.errors import LabError
@@ -76,7 +76,7 @@ def train(
     return carried_out(Settings.of(recipe, **settings), output, verbose, callbacks)
 
 
-@deferred()
+@defer_interruption()
 def carried_out(
     settings: Settings,
     output: Path | None = None,
@@ -188,7 +188,7 @@ def _trained(
         callbacks=callbacks,
         verbose=verbose,
     )
-    check()
+    check_interruption()
     found = None if record.diverged else evaluated(model, held_out("test"))
     validation = images.validation_images
     return Result(

@@ -1,21 +1,52 @@
-"""What kind of model a model is."""
+"""Classes of models and layers that several modules distinguish."""
 
 import functools
 from typing import Any
 
 import keras
 
+from keras_convinit._types import KerasModel
 
-def is_sequential(model: Any) -> bool:
-    """Whether a model is its layers in a row."""
+# f(c x) = c f(x) for c > 0, without variables: a factor passes.
+HOMOGENEOUS_LAYERS = (
+    keras.layers.Identity,
+    keras.layers.InputLayer,
+    keras.layers.ActivityRegularization,
+    keras.layers.Dropout,
+    keras.layers.SpatialDropout1D,
+    keras.layers.SpatialDropout2D,
+    keras.layers.SpatialDropout3D,
+    keras.layers.Flatten,
+    keras.layers.Permute,
+    keras.layers.Reshape,
+    keras.layers.Cropping1D,
+    keras.layers.Cropping2D,
+    keras.layers.Cropping3D,
+    keras.layers.ZeroPadding1D,
+    keras.layers.ZeroPadding2D,
+    keras.layers.ZeroPadding3D,
+    keras.layers.UpSampling1D,
+    keras.layers.UpSampling2D,
+    keras.layers.UpSampling3D,
+    keras.layers.AveragePooling1D,
+    keras.layers.AveragePooling2D,
+    keras.layers.AveragePooling3D,
+    keras.layers.MaxPooling1D,
+    keras.layers.MaxPooling2D,
+    keras.layers.MaxPooling3D,
+)
+
+
+def is_sequential(model: KerasModel) -> bool:
+    """Returns True if a model is its layers in a row, with no `call` of its own."""
     return (
         isinstance(model, keras.Sequential)
         and type(model).call is keras.Sequential.call
     )
 
 
-def is_functional(model: Any) -> bool:
-    """Whether a model is a graph of layers, and has no `call` of its own."""
+def is_functional(model: KerasModel) -> bool:
+    """Returns True if a model is a graph of layers, with no `call` of its own."""
     functional = _functional_class()
     return isinstance(model, functional) and type(model).call is functional.call
 

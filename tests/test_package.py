@@ -11,10 +11,12 @@ import keras_convinit
 
 # Arrows of import point up this list. Modules in one row do not know each other.
 ORDER = [
+    {"_types"},
     {
         "_checks",
         "_registry",
         "_closed_forms",
+        "_contents",
         "_precision",
         "_quadrature",
         "_kinds",
@@ -23,7 +25,7 @@ ORDER = [
         "_masks",
         "backend",
     },
-    {"_data"},
+    {"_copies", "_data"},
     {"_loss"},
     {"activations", "geometry", "optimizers"},
     {"kernels"},

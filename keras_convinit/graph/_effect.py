@@ -8,12 +8,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_convinit._kinds import HOMOGENEOUS_LAYERS
 from keras_convinit.activations import elementwise
 from keras_convinit.graph._activation import LAYERS, OPERATIONS, canonical, fused
 from keras_convinit.graph.composites import Cast, ScaledSum
 from keras_convinit.graph.program import Call, Trace, Value
 from keras_convinit.layers import ScalarBias, ScalarMultiplier
-from keras_convinit.layers._absorb import TRANSPARENT
 
 
 class Kind(enum.Enum):
@@ -59,7 +59,7 @@ _NORMALIZATIONS = tuple(
     if hasattr(keras.layers, name)
 )
 _PASSING = (
-    *TRANSPARENT,
+    *HOMOGENEOUS_LAYERS,
     Cast,
     keras.layers.GaussianDropout,
     keras.layers.GaussianNoise,

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_convinit._contents import get_attributes, iterate_contents
 from keras_convinit._masks import attach_mask, get_mask
 from keras_convinit.graph._symbolic import (
     WATCHING,
@@ -21,7 +22,6 @@ from keras_convinit.graph._symbolic import (
 from keras_convinit.graph.composites import Apply, Cast, open_up
 from keras_convinit.graph.program import Call, Trace, Value
 from keras_convinit.kernels import kernels_of
-from keras_convinit.layers._attributes import attributes, held
 
 
 def is_own(layer: Any) -> bool:
@@ -149,7 +149,7 @@ def _is_worth_opening(layer: Any, args: Any, kwargs: Any) -> bool:
 def _parts(layer: Any) -> list[Any]:
     return [
         part
-        for part in held(layer)
+        for part in iterate_contents(layer)
         if isinstance(part, keras.layers.Layer) and part is not layer
     ]
 
@@ -244,13 +244,13 @@ class _NoValues(keras.StatelessScope):
 @contextlib.contextmanager
 def _nothing_else(layer: Any) -> Iterator[None]:
     """Refuses what a call does apart from giving its outputs."""
-    before = attributes(layer)
+    before = get_attributes(layer)
     scope = _NoValues(collect_losses=True, initialize_variables=False)
     try:
         with scope:
             yield
     finally:
-        after = attributes(layer)
+        after = get_attributes(layer)
         changed = [k for k in after if after[k] is not before.get(k, after)]
         for name in changed:
             if name in before:

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_convinit.layers._attributes import held
+from keras_convinit._contents import iterate_contents
 
 _numbers = itertools.count()
 
@@ -121,7 +121,9 @@ def with_symbols(structure: Any, symbols: Iterable[Any]) -> Any:
 
 
 def _layers_in(model: Any) -> list[Any]:
-    return [part for part in held(model) if isinstance(part, keras.layers.Layer)]
+    return [
+        part for part in iterate_contents(model) if isinstance(part, keras.layers.Layer)
+    ]
 
 
 @contextlib.contextmanager

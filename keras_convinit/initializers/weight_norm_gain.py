@@ -1,16 +1,16 @@
-"""The gain of a weight-normalised layer that keeps the norm of a signal."""
+"""Initializer of the gain of weight-normalized layers."""
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import keras
 from keras import ops
 
 from keras_convinit._checks import positive
 from keras_convinit._registry import register
+from keras_convinit._types import Config, DTypeLike, Tensor
 from keras_convinit.geometry import Geometry
-from keras_convinit.initializers._seeded import floating
+from keras_convinit.initializers._drawing import check_floating
 
 MODES = ("forward", "backward", "kernel")
 
@@ -19,33 +19,33 @@ MODES = ("forward", "backward", "kernel")
 class WeightNormGain(keras.initializers.Initializer):
     """Sets the gain g of the effective kernel g * v / ||v||, one for each output.
 
-    | mode | g | what it keeps |
+    | mode | g | keeps |
     |---|---|---|
     | `"forward"` | sqrt(gamma * inputs / outputs) | the norm of the signal |
     | `"backward"` | sqrt(gamma) | the norm of the error signal |
-    | `"kernel"` | ||v|| | the kernel as drawn: what PyTorch does; gamma has no part |
+    | `"kernel"` | ||v|| | the kernel as drawn, as PyTorch does; gamma is not used |
 
     `inputs` and `outputs` are the channels of the layer over all of its groups: the
     size of the kernel cancels in fan_in / fan_out, and the stride is ignored. The norms
     are kept in expectation, exactly so at any width, and for a convolution the norm
     per position.
 
-    `gamma` answers for what follows the layer: 2 for ReLU, 1 for nothing, the
+    `gamma` depends on what follows the layer: 2 for ReLU, 1 for no activation, the
     activation's `forward_scale` in general, and 1 / B for the last layer of the
-    branch of one of B residual blocks.
+    branch in each of B residual blocks.
 
-    It belongs into the `gain_initializer` of a layer of `keras_convinit.layers`, which
-    tells it about the layer. As the initializer of anything else it is called with a
-    shape alone, and only `"backward"` needs no more than that.
+    Use it as the `gain_initializer` of a layer of `keras_convinit.layers`, which gives
+    it the geometry of the layer. Any other layer calls it with a shape alone, which
+    is enough for `"backward"` only.
 
     Args:
-        gamma: A positive number, the square of the factor that the layer has to make
-            up for.
+        gamma: The squared gain that compensates the following activation, a positive
+            number.
         mode: `"forward"`, `"backward"` or `"kernel"`.
 
     Raises:
-        ValueError: An argument is not what is said here; at a call with a shape alone:
-            the mode depends on the layer.
+        ValueError: `gamma` is not a finite positive number or `mode` is unknown; when
+            called with a shape: `mode` is not `"backward"`.
 
     Example:
         >>> from keras_convinit.initializers import WeightNormGain
@@ -70,7 +70,17 @@ class WeightNormGain(keras.initializers.Initializer):
         self.mode = mode
 
     def gain(self, geometry: Geometry) -> float:
-        """The gain for a kernel of this geometry. The rule, and all of it."""
+        """Computes the gain for a kernel of this geometry.
+
+        Args:
+            geometry: How the layer connects its units.
+
+        Returns:
+            The gain, the same for all outputs.
+
+        Raises:
+            ValueError: The mode is `"kernel"`, whose gains differ between outputs.
+        """
         if self.mode == "forward":
             channels = geometry.total_in_channels / geometry.total_out_channels
             return math.sqrt(self.gamma * channels)
@@ -83,29 +93,33 @@ class WeightNormGain(keras.initializers.Initializer):
 
     def draw(
         self,
-        shape: Any,
+        shape: Sequence[int],
         geometry: Geometry,
-        norms: Callable[[], Any],
-        dtype: Any = None,
-    ) -> Any:
-        """The gains of a layer that is known.
+        norms: Callable[[], Tensor],
+        dtype: DTypeLike = None,
+    ) -> Tensor:
+        """Computes the gains of a layer whose geometry is known.
 
         Args:
             shape: Shape of the gain.
             geometry: How the layer connects its units.
-            norms: Gives ||v|| for each output, a tensor of the gain's shape.
+            norms: Called in mode `"kernel"` for ||v|| of each output, a tensor of the
+                gain's shape.
             dtype: A floating dtype; the default is `keras.config.floatx()`.
 
         Returns:
             A tensor of that shape and dtype.
+
+        Raises:
+            ValueError: `dtype` is not a floating dtype.
         """
-        dtype = floating(dtype)
+        dtype = check_floating(dtype)
         if self.mode == "kernel":
             return ops.cast(norms(), dtype)
         return ops.full(shape, self.gain(geometry), dtype=dtype)
 
-    def __call__(self, shape: Any, dtype: Any = None) -> Any:
-        """The gains by their shape alone, which the mode "backward" can do with.
+    def __call__(self, shape: Sequence[int], dtype: DTypeLike = None) -> Tensor:
+        """Computes the gains from their shape alone, in the mode `"backward"`.
 
         Args:
             shape: Shape of the gain.
@@ -113,6 +127,10 @@ class WeightNormGain(keras.initializers.Initializer):
 
         Returns:
             A tensor of that shape and dtype.
+
+        Raises:
+            ValueError: The mode is not `"backward"`, or `dtype` is not a floating
+                dtype.
         """
         if self.mode != "backward":
             raise ValueError(
@@ -121,8 +139,8 @@ class WeightNormGain(keras.initializers.Initializer):
                 "tell how many inputs there are. "
                 f"Received: mode={self.mode!r}, shape={shape!r}"
             )
-        return ops.full(shape, math.sqrt(self.gamma), dtype=floating(dtype))
+        return ops.full(shape, math.sqrt(self.gamma), dtype=check_floating(dtype))
 
-    def get_config(self) -> dict[str, Any]:
-        """The arguments with which to make this object again."""
+    def get_config(self) -> Config:
+        """Returns the constructor arguments as a serializable dict."""
         return {"gamma": self.gamma, "mode": self.mode}

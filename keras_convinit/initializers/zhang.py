@@ -1,44 +1,46 @@
-"""The variance rules of Zhang et al. 2022, forward and backward."""
+"""Initializers with the variance rules of Zhang et al. 2022, forward and backward."""
 
 import math
 import types
 from collections.abc import Callable
-from typing import Any
 
 import keras
 
 from keras_convinit._checks import positive
 from keras_convinit._registry import register
+from keras_convinit._types import ActivationLike, Config, Seed
 from keras_convinit.geometry import Geometry
-from keras_convinit.initializers._fan import AbstractFan
+from keras_convinit.initializers._drawing import FanInitializer
 from keras_convinit.scales import backward_scale, forward_scale
 
 
 @register("zhang_forward")
-class ZhangForward(AbstractFan):
-    """Keeps the size of the signal on its way forward, for any activation.
+class ZhangForward(FanInitializer):
+    """Keeps the second moment of the forward signal, for any activation.
 
     The weights are normal, not truncated, with
 
         Var(w) = scale * forward_scale(activation, variance) / fan_in.
 
-    For the first layer and for a classifier nothing precedes, or the paper's eq. 21 is
-    wanted: `activation="linear"`. As a string, `"zhang_forward"` is the rule for ReLU.
+    Use `activation="linear"` (the paper's eq. 21) for the first layer, which no
+    activation precedes. As a string, `"zhang_forward"` is the rule for ReLU.
 
-    Called by Keras it sees only the shape of the kernel, and takes it for that of an
-    ordinary Dense or Conv layer; `fan_in` is wrong for a depthwise or a transposed
-    convolution. `keras_convinit.kernels_of` tells the truth about a layer.
+    Keras calls it with the shape of the kernel alone, which is taken for that of an
+    ordinary Dense or Conv layer, so that `fan_in` is wrong for depthwise and transposed
+    convolutions. `keras_convinit.initialize` uses the true geometry of each layer.
 
     Args:
         activation: The activation that *precedes* the layer: None, the name of a Keras
             activation, an activation layer, or any elementwise function.
         scale: A positive factor on the variance.
-        variance: Variance of the pre-activations that enter the activation. It matters
-            where the activation is not homogeneous, such as tanh.
+        variance: Variance of the pre-activations, a positive number. It matters only
+            where the activation is not positively homogeneous, such as tanh.
         seed: None, an integer, or a `keras.random.SeedGenerator`.
 
     Raises:
-        ValueError: An argument is not what is said here.
+        ValueError: `activation` is unknown, not elementwise or without a second
+            moment; `scale` or `variance` is not a finite positive number; or `seed`
+            is not a seed.
 
     Example:
         >>> from keras_convinit.initializers import ZhangForward
@@ -56,30 +58,30 @@ class ZhangForward(AbstractFan):
 
     def __init__(
         self,
-        activation: Any = "relu",
+        activation: ActivationLike = "relu",
         scale: float = 1.0,
         variance: float = 1.0,
-        seed: Any = None,
+        seed: Seed = None,
     ) -> None:
         super().__init__(seed)
-        self.activation = _activation(activation)
+        self.activation = _deserialize_activation(activation)
         self.scale = positive("scale", scale)
         self.variance = positive("variance", variance)
         self._forward_scale = forward_scale(self.activation, self.variance)
 
     def kernel_variance(self, geometry: Geometry, stride_aware: bool = False) -> float:
-        """Var(w) for a kernel of this geometry."""
+        """Computes Var(w) for a kernel of this geometry."""
         fan_in, _ = geometry.fans(stride_aware)
         return self.scale * self._forward_scale / fan_in
 
-    def get_config(self) -> dict[str, Any]:
-        """The arguments with which to make an initializer of the same law.
+    def get_config(self) -> Config:
+        """Returns constructor arguments for the same distribution, serializable.
 
-        An activation that cannot be told in words, such as a function that is not
-        registered with Keras or a layer that is trained, goes into `scale`, beside the
-        activation `"linear"`.
+        An activation that cannot be serialized, such as a function that is not
+        registered with Keras or a layer that is trained, becomes `"linear"`, with the
+        factor that it stands for in `scale`.
         """
-        activation, factor = _in_file(
+        activation, factor = _serialize(
             self.activation, forward_scale, self.variance, self._forward_scale
         )
         return {
@@ -91,34 +93,37 @@ class ZhangForward(AbstractFan):
 
 
 @register("zhang_backward")
-class ZhangBackward(AbstractFan):
-    """Keeps the size of the error signal on its way back, for any activation.
+class ZhangBackward(FanInitializer):
+    """Keeps the second moment of the backpropagated error, for any activation.
 
     The weights are normal, not truncated, with
 
         Var(w) = backward_scale(activation, variance) / (gamma * fan_out).
 
-    `gamma` is the paper's knob for convolutions that batch normalisation follows.
-    There the size of the kernel changes neither the signal nor the error signal, but
-    the step that a learning rate takes: a larger kernel moves less. The paper's
-    choices for a learning rate of 0.1 run from 0.4 (CIFAR-10, VGG-19) to 1.667
+    `gamma` is a hyperparameter for convolutions that batch normalization follows.
+    There the scale of the kernel changes neither the signal nor the error, but the
+    effective step size: relative to its norm, a larger kernel moves less. The paper's
+    values for a learning rate of 0.1 range from 0.4 (CIFAR-10, VGG-19) to 1.667
     (CIFAR-100, DenseNet-100). As a string, `"zhang_backward"` is the rule for ReLU with
     gamma 1.
 
-    Called by Keras it sees only the shape of the kernel, and takes it for that of an
-    ordinary Dense or Conv layer; `fan_out` is wrong for a grouped, depthwise or
-    transposed convolution. `keras_convinit.kernels_of` tells the truth about a layer.
+    Keras calls it with the shape of the kernel alone, which is taken for that of an
+    ordinary Dense or Conv layer, so that `fan_out` is wrong for grouped, depthwise and
+    transposed convolutions. `keras_convinit.initialize` uses the true geometry of each
+    layer.
 
     Args:
-        activation: The activation that the error signal passes: None, the name of a
+        activation: The activation that *follows* the layer: None, the name of a
             Keras activation, an activation layer, or any elementwise function that the
             backend can differentiate.
         gamma: A positive divisor of the variance.
-        variance: Variance of the pre-activations that enter the activation.
+        variance: Variance of the pre-activations, a positive number.
         seed: None, an integer, or a `keras.random.SeedGenerator`.
 
     Raises:
-        ValueError: An argument is not what is said here.
+        ValueError: `activation` is unknown, not elementwise or not differentiable, or
+            its derivative has no second moment or is zero; `gamma` or `variance` is
+            not a finite positive number; or `seed` is not a seed.
 
     Example:
         >>> from keras_convinit.initializers import ZhangBackward
@@ -136,30 +141,30 @@ class ZhangBackward(AbstractFan):
 
     def __init__(
         self,
-        activation: Any = "relu",
+        activation: ActivationLike = "relu",
         gamma: float = 1.0,
         variance: float = 1.0,
-        seed: Any = None,
+        seed: Seed = None,
     ) -> None:
         super().__init__(seed)
-        self.activation = _activation(activation)
+        self.activation = _deserialize_activation(activation)
         self.gamma = positive("gamma", gamma)
         self.variance = positive("variance", variance)
         self._backward_scale = backward_scale(self.activation, self.variance)
 
     def kernel_variance(self, geometry: Geometry, stride_aware: bool = False) -> float:
-        """Var(w) for a kernel of this geometry."""
+        """Computes Var(w) for a kernel of this geometry."""
         _, fan_out = geometry.fans(stride_aware)
         return self._backward_scale / (self.gamma * fan_out)
 
-    def get_config(self) -> dict[str, Any]:
-        """The arguments with which to make an initializer of the same law.
+    def get_config(self) -> Config:
+        """Returns constructor arguments for the same distribution, serializable.
 
-        An activation that cannot be told in words, such as a function that is not
-        registered with Keras or a layer that is trained, goes into `gamma`, beside the
-        activation `"linear"`.
+        An activation that cannot be serialized, such as a function that is not
+        registered with Keras or a layer that is trained, becomes `"linear"`, with the
+        factor that it stands for in `gamma`.
         """
-        activation, factor = _in_file(
+        activation, factor = _serialize(
             self.activation, backward_scale, self.variance, self._backward_scale
         )
         return {
@@ -170,19 +175,22 @@ class ZhangBackward(AbstractFan):
         }
 
 
-def _activation(activation: Any) -> Any:
+def _deserialize_activation(activation: ActivationLike) -> ActivationLike:
     if isinstance(activation, dict):
         return keras.saving.deserialize_keras_object(activation)
     return activation
 
 
-def _in_file(
-    activation: Any, rule: Callable[[Any, float], float], variance: float, scale: float
-) -> tuple[Any, float]:
-    """What a file says of an activation, and the factor of the variance beside it.
+def _serialize(
+    activation: ActivationLike,
+    rule: Callable[[ActivationLike, float], float],
+    variance: float,
+    scale: float,
+) -> tuple[ActivationLike, float]:
+    """Returns the serialized activation, and a factor of the variance beside it.
 
-    Only what is read back everywhere as it was is told by its name. Under that of a
-    function of the user's own there may be one of Keras.
+    Only an activation that is certain to be read back as it was is stored by name:
+    Keras may have a function with the name of one of the user's own.
     """
     while isinstance(activation, keras.layers.Activation):
         activation = activation.activation
@@ -197,24 +205,27 @@ def _in_file(
     elif type(activation).__module__.startswith("keras.") or _is_registered(
         type(activation)
     ):
-        words = keras.saving.serialize_keras_object(activation)
+        config = keras.saving.serialize_keras_object(activation)
         # The slopes of a layer may be others than it started with.
-        if _has_scale(words, rule, variance, scale):
-            return words, 1.0
+        if _has_scale(config, rule, variance, scale):
+            return config, 1.0
     return "linear", scale
 
 
 def _has_scale(
-    words: Any, rule: Callable[[Any, float], float], variance: float, scale: float
+    config: Config,
+    rule: Callable[[ActivationLike, float], float],
+    variance: float,
+    scale: float,
 ) -> bool:
     try:
-        found = rule(_activation(words), variance)
-    # Layers of others may fail in any way when they are made again.
+        found = rule(_deserialize_activation(config), variance)
+    # Third-party layers may raise anything when they are deserialized.
     except Exception:
         return False
     return math.isclose(found, scale, rel_tol=1e-9)
 
 
-def _is_registered(known: Any) -> bool:
+def _is_registered(known: object) -> bool:
     name = keras.saving.get_registered_name(known)
     return keras.saving.get_registered_object(name) is known

@@ -1,6 +1,7 @@
-"""A single number that is added or multiplied, and learns more slowly."""
+"""Layers of Fixup: a scalar that is added or multiplied, and learns more slowly."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -8,15 +9,19 @@ from keras import ops
 
 from keras_convinit._checks import positive
 from keras_convinit._registry import register
+from keras_convinit._types import Config, DTypeLike, Shape, Tensor
 
 
 class AbstractScalar(keras.layers.Layer):
-    """A layer with one number, the square root of a factor times its variable.
+    """Base of the layers with one scalar, sqrt(learning_rate_factor) * variable.
 
     Args:
-        initial_value: What the number is at the beginning.
-        learning_rate_factor: By how much more slowly the number learns.
-        **kwargs: `name`, `dtype` and `trainable`, as of any layer.
+        initial_value: The scalar at the start.
+        learning_rate_factor: The factor on the learning rate of the scalar.
+        **kwargs: `name`, `dtype` and `trainable`, as for any layer.
+
+    Raises:
+        ValueError: `learning_rate_factor` is not a finite positive number.
     """
 
     def __init__(
@@ -32,58 +37,58 @@ class AbstractScalar(keras.layers.Layer):
         )
         self.supports_masking = True
 
-    def build(self, input_shape: Any) -> None:
-        """Creates the variable."""
+    def build(self, input_shape: Shape) -> None:
+        """Creates the variable, of shape `()`, whatever the shape of the inputs."""
         del input_shape
         self.parameter = self.add_weight(
             name="parameter", shape=(), initializer=self._initial
         )
 
     @property
-    def parameter_initializer(self) -> Any:
-        """What the variable starts from, for whoever initialises a model again."""
+    def parameter_initializer(self) -> Callable[..., Tensor]:
+        """Initializer of the variable, reused by `keras_convinit.initialize`."""
         return self._initial
 
     @property
-    def value(self) -> Any:
-        """The number."""
+    def value(self) -> Tensor:
+        """The scalar, a tensor of shape `()`."""
         # By the chain rule the factor is met twice in a step of gradient descent.
         return self.parameter * math.sqrt(self.learning_rate_factor)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """The shape of the inputs."""
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Returns the shape of the inputs."""
         return input_shape
 
-    def get_config(self) -> dict[str, Any]:
-        """The arguments with which to make this layer again."""
+    def get_config(self) -> Config:
+        """Returns the constructor arguments as a serializable dict."""
         return {
             **super().get_config(),
             "initial_value": self.initial_value,
             "learning_rate_factor": self.learning_rate_factor,
         }
 
-    def _initial(self, shape: Any, dtype: Any = None) -> Any:
+    def _initial(self, shape: Shape, dtype: DTypeLike = None) -> Tensor:
         start = self.initial_value / math.sqrt(self.learning_rate_factor)
         return ops.full(shape, start, dtype=dtype)
 
 
 @register()
 class ScalarBias(AbstractScalar):
-    """x + b, with one number b for all of x, as Fixup has it in front of each layer.
+    """A scalar bias: x + b, which Fixup has in front of each layer.
 
     b is sqrt(learning_rate_factor) times the variable. Under SGD, with momentum or
-    without, b then moves as it would with a learning rate of its own that is smaller
-    by the factor. Adam, whose steps do not depend on the size of a gradient, sees the
-    square root of it: give it the square. Weight decay acts on b as on any variable,
-    with the optimizer's own learning rate.
+    without, b then learns as with a learning rate that is multiplied by the factor.
+    Under Adam, whose steps do not depend on the scale of the gradient, the learning
+    rate is multiplied by the square root of the factor: pass the square. Weight decay
+    acts on the variable with the optimizer's own learning rate.
 
     Args:
-        initial_value: What b is at the beginning.
-        learning_rate_factor: By how much more slowly b learns.
-        **kwargs: `name`, `dtype` and `trainable`, as of any layer.
+        initial_value: b at the start.
+        learning_rate_factor: The factor on the learning rate of b.
+        **kwargs: `name`, `dtype` and `trainable`, as for any layer.
 
     Raises:
-        ValueError: `learning_rate_factor` is not a positive number.
+        ValueError: `learning_rate_factor` is not a finite positive number.
 
     Example:
         >>> from keras_convinit.layers import ScalarBias
@@ -104,24 +109,32 @@ class ScalarBias(AbstractScalar):
     ) -> None:
         super().__init__(initial_value, learning_rate_factor, **kwargs)
 
-    def call(self, inputs: Any) -> Any:
-        """Adds the number."""
+    def call(self, inputs: Tensor) -> Tensor:
+        """Adds the scalar.
+
+        Args:
+            inputs: A tensor of any shape.
+
+        Returns:
+            A tensor of the shape and dtype of the inputs.
+        """
         return inputs + ops.cast(self.value, inputs.dtype)
 
 
 @register()
 class ScalarMultiplier(AbstractScalar):
-    """x * a, with one number a for all of x, as Fixup has it at the end of a branch.
+    """A scalar multiplier: a * x, which Fixup has at the end of a branch.
 
-    a learns as the number of `ScalarBias` does.
+    a is sqrt(learning_rate_factor) times the variable, with the consequences that
+    `ScalarBias` describes.
 
     Args:
-        initial_value: What a is at the beginning.
-        learning_rate_factor: By how much more slowly a learns.
-        **kwargs: `name`, `dtype` and `trainable`, as of any layer.
+        initial_value: a at the start.
+        learning_rate_factor: The factor on the learning rate of a.
+        **kwargs: `name`, `dtype` and `trainable`, as for any layer.
 
     Raises:
-        ValueError: `learning_rate_factor` is not a positive number.
+        ValueError: `learning_rate_factor` is not a finite positive number.
 
     Example:
         >>> from keras_convinit.layers import ScalarMultiplier
@@ -142,6 +155,13 @@ class ScalarMultiplier(AbstractScalar):
     ) -> None:
         super().__init__(initial_value, learning_rate_factor, **kwargs)
 
-    def call(self, inputs: Any) -> Any:
-        """Multiplies by the number."""
+    def call(self, inputs: Tensor) -> Tensor:
+        """Multiplies by the scalar.
+
+        Args:
+            inputs: A tensor of any shape.
+
+        Returns:
+            A tensor of the shape and dtype of the inputs.
+        """
         return inputs * ops.cast(self.value, inputs.dtype)

@@ -1,30 +1,187 @@
-"""Weight normalisation around a layer of any class."""
+"""Weight normalization: the base of its layers, and the wrapper for any layer."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import keras
 from keras import ops
 
+from keras_convinit._checks import positive
+from keras_convinit._contents import iterate_contents
+from keras_convinit._copies import strip_build_configs
+from keras_convinit._precision import at_least_float32
 from keras_convinit._registry import register
-from keras_convinit.kernels import kernels_of
-from keras_convinit.layers._abstract_weight_norm import AbstractWeightNorm
-from keras_convinit.layers._attributes import held
-from keras_convinit.layers._parts import not_built
+from keras_convinit._types import (
+    Config,
+    DTypeLike,
+    InitializerLike,
+    KerasLayer,
+    Shape,
+    Tensor,
+    Variable,
+)
+from keras_convinit.initializers import WeightNormGain
+from keras_convinit.kernels import (
+    Kernel,
+    effective_kernel,
+    gain_shape,
+    kernels_of,
+    output_norms,
+)
+
+
+class AbstractWeightNorm(keras.layers.Layer):
+    """Base of the layers whose kernel is g * v / ||v||.
+
+    A subclass calls `_reparameterize` at the end of its `build`, and uses
+    `effective_kernel()` in its forward pass.
+
+    Args:
+        *args: Passed on to the layer class.
+        gain_initializer: Sets g. A `WeightNormGain`, which is given the geometry of the
+            layer, or any Keras initializer.
+        **kwargs: Passed on to the layer class.
+
+    Raises:
+        ValueError: `gain_initializer` is None or unknown to Keras.
+    """
+
+    # The kernel of the ordinary layer, here v. Not as a bare variable, which Keras
+    # would count among those of whoever holds it.
+    _built_direction: Kernel | None = None
+    weight_norm_gain: Any = None
+    _gain_factor = 1.0
+
+    def __init__(
+        self,
+        *args: Any,
+        gain_initializer: InitializerLike = "weight_norm_gain",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        if gain_initializer is None:
+            raise ValueError(
+                "`gain_initializer` must be a `WeightNormGain` or another initializer. "
+                "Received: gain_initializer=None"
+            )
+        self.gain_initializer = keras.initializers.get(gain_initializer)
+
+    @property
+    def weight_norm_direction(self) -> Variable:
+        """The variable v, of the shape of the kernel. Its norm has no effect."""
+        return self._direction.variable
+
+    def effective_kernel(self) -> Tensor:
+        """Computes g * v / ||v||, in float32 or the wider dtype of the variables.
+
+        Returns:
+            A tensor of the shape of the kernel.
+
+        Raises:
+            AttributeError: The layer has not been built.
+        """
+        return effective_kernel(
+            self.weight_norm_direction,
+            self.weight_norm_gain,
+            self._direction.geometry.output_axes,
+        )
+
+    def scale_gain(self, factor: float) -> None:
+        """Multiplies the gain, at once if the layer is built, else when it is built.
+
+        The factor is part of the initial value and not of the layer's configuration: a
+        model that calls this in its constructor does so again when it is loaded. Call
+        it before the layer is built if that happens in a traced program, in which
+        assignments are lost.
+
+        Args:
+            factor: A positive number.
+
+        Raises:
+            ValueError: `factor` is not a finite positive number.
+        """
+        factor = positive("factor", factor)
+        if self.built:
+            self.weight_norm_gain.assign(self.weight_norm_gain * factor)
+        else:
+            self._gain_factor *= factor
+
+    def get_config(self) -> Config:
+        """Returns the constructor arguments as a serializable dict."""
+        gain_initializer = keras.initializers.serialize(self.gain_initializer)
+        return {**super().get_config(), "gain_initializer": gain_initializer}
+
+    def quantize(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raises a `NotImplementedError`: the kernel is computed."""
+        self._refuse("be quantized")
+
+    def enable_lora(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Raises a `NotImplementedError`: the kernel is computed."""
+        self._refuse("have LoRA enabled")
+
+    def _refuse(self, operation: str) -> NoReturn:
+        # Of this class, so that `Model.quantize` warns and goes on to other layers.
+        raise NotImplementedError(
+            f"A weight-normalized layer must be folded before it can {operation}: "
+            f"`model = keras_convinit.fold(model)`. Received: layer={self!r}"
+        )
+
+    def _reparameterize(self, direction: Kernel) -> None:
+        """Takes the kernel of the ordinary layer as v, and adds g."""
+        self._built_direction = direction
+        self.weight_norm_gain = self.add_weight(
+            name="weight_norm_gain",
+            shape=gain_shape(direction.variable.shape, direction.geometry.output_axes),
+            # An assignment here would be lost in a model that is built symbolically.
+            initializer=self._initial_gain,
+            # bfloat16 could not tell 0.999 from 1, and training would stand still.
+            dtype=at_least_float32(direction.variable.dtype),
+            autocast=False,
+        )
+
+    @property
+    def _direction(self) -> Kernel:
+        if self._built_direction is None:
+            raise AttributeError(
+                "A layer must be built before it has a kernel. "
+                f"Received: layer={self!r}"
+            )
+        return self._built_direction
+
+    def _initial_gain(self, shape: Sequence[int], dtype: DTypeLike = None) -> Tensor:
+        direction, geometry = self._direction.variable, self._direction.geometry
+        if isinstance(self.gain_initializer, WeightNormGain):
+            gain = self.gain_initializer.draw(
+                shape,
+                geometry,
+                lambda: output_norms(direction, geometry.output_axes, dtype),
+                dtype,
+            )
+        else:
+            gain = self.gain_initializer(shape, dtype=dtype)
+        return gain if self._gain_factor == 1 else gain * self._gain_factor
+
+
+@kernels_of.register
+def _(layer: AbstractWeightNorm) -> tuple[Kernel, ...]:
+    if not layer.built:
+        raise ValueError(f"`layer` must be built. Received: layer={layer!r}")
+    return (dataclasses.replace(layer._direction, gain=layer.weight_norm_gain),)
 
 
 @register()
 class WeightNorm(AbstractWeightNorm, keras.layers.Wrapper):
-    """Gives a layer the kernel g * v / ||v||, one g for each output.
+    """A wrapper that gives a layer the kernel g * v / ||v||, one g for each output.
 
-    For layers without a class of their own here, or that exist already. The layer
-    keeps its kernel under its old name, as v; the wrapper adds the gain g
+    Wraps layers that have no drop-in class here, and layers that are built already.
+    The layer keeps its kernel under its old name, as v; the wrapper adds the gain g
     (`weight_norm_gain`). The wrapped layer runs unchanged, with the effective kernel
-    substituted while it does; its own state, such as seeds, is carried on. The dtypes
-    are those of the wrapped layer.
+    substituted during the call; its own state, such as seeds, is updated as usual. The
+    dtypes are those of the wrapped layer.
 
-    A layer of somebody else's must be known to `keras_convinit.kernels_of`.
+    The class of a third-party layer must be registered with
+    `keras_convinit.kernels_of`.
 
     Args:
         layer: A layer with one kernel. If it is built, and has weights worth keeping,
@@ -34,17 +191,16 @@ class WeightNorm(AbstractWeightNorm, keras.layers.Wrapper):
             of the signal through this layer and a ReLU, or any Keras initializer.
         name: Name of the wrapper; by default `weight_normalized`, with a number from
             the second on.
-        dtype: None, or the policy of the wrapped layer.
         trainable: Whether its variables are trained.
+        dtype: None, or the policy of the wrapped layer.
 
     Raises:
-        ValueError: `layer` is not a Keras layer, assigns its kernel itself as
-            `SpectralNormalization` does, or has another policy than `dtype`;
-            when built: it has no kernel or
-            several, such as a separable convolution or a recurrent layer, or
-            one that is computed.
-        NotImplementedError: The layer is asked to be quantized or to enable LoRA:
-            `keras_convinit.fold` makes it an ordinary one first.
+        ValueError: `layer` is not a Keras layer, is a `SpectralNormalization`, which
+            assigns its kernel, or has another dtype policy than `dtype`. When built:
+            `layer` has no kernel, several (as separable convolutions and recurrent
+            layers have), or one that is computed.
+        NotImplementedError: `quantize` or `enable_lora` is called: apply
+            `keras_convinit.fold` first.
 
     Example:
         >>> from keras_convinit.layers import WeightNorm
@@ -60,8 +216,8 @@ class WeightNorm(AbstractWeightNorm, keras.layers.Wrapper):
 
     def __init__(
         self,
-        layer: keras.layers.Layer,
-        gain_initializer: Any = "weight_norm_gain",
+        layer: KerasLayer,
+        gain_initializer: InitializerLike = "weight_norm_gain",
         name: str | None = None,
         trainable: bool = True,
         dtype: Any = None,
@@ -100,8 +256,15 @@ class WeightNorm(AbstractWeightNorm, keras.layers.Wrapper):
         )
         self.supports_masking = layer.supports_masking
 
-    def build(self, input_shape: Any = None) -> None:
-        """Builds the wrapped layer, then adds g."""
+    def build(self, input_shape: Shape | None = None) -> None:
+        """Builds the wrapped layer, then adds g.
+
+        Args:
+            input_shape: Shape of the inputs, any that the wrapped layer takes.
+
+        Raises:
+            ValueError: The wrapped layer has not exactly one kernel, or computes it.
+        """
         super().build(input_shape)
         kernels = kernels_of(self.layer)
         if len(kernels) != 1:
@@ -118,17 +281,28 @@ class WeightNorm(AbstractWeightNorm, keras.layers.Wrapper):
                 "The kernel of `layer` must be a variable, and not computed. "
                 f"Received: layer={self.layer!r}"
             )
-        for part in held(self.layer):
+        for part in iterate_contents(self.layer):
             if isinstance(part, keras.layers.Layer):
                 # On the way back the kernel would be v again. This layer as a whole
                 # may be computed twice.
-                part.rematerialized_call = _as_it_is
+                part.rematerialized_call = _return_call
         self.built = True
         self.input_spec = self.layer.input_spec
         self._reparameterize(dataclasses.replace(kernel, name=f"layer.{kernel.name}"))
 
-    def call(self, inputs: Any, **kwargs: Any) -> Any:
-        """Calls the wrapped layer with the effective kernel."""
+    def call(self, inputs: Tensor, **kwargs: Any) -> Tensor:
+        """Calls the wrapped layer with the effective kernel.
+
+        Args:
+            inputs: Inputs of the wrapped layer.
+            **kwargs: Passed to the wrapped layer.
+
+        Returns:
+            The outputs of the wrapped layer, of the same shape.
+
+        Raises:
+            NotImplementedError: The kernel of the wrapped layer has been quantized.
+        """
         variables = self.layer.variables
         direction = self.weight_norm_direction
         if not any(variable is direction for variable in variables):
@@ -155,7 +329,7 @@ class WeightNorm(AbstractWeightNorm, keras.layers.Wrapper):
         return outputs
 
     @property
-    def kernel(self) -> Any:
+    def kernel(self) -> Tensor:
         """The effective kernel g * v / ||v||, in the dtype of the computation.
 
         A tensor: constraint, regularizer and `trainable` are those of the variable
@@ -163,28 +337,29 @@ class WeightNorm(AbstractWeightNorm, keras.layers.Wrapper):
         """
         return ops.cast(self.effective_kernel(), self.layer.compute_dtype)
 
-    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """The mask that the wrapped layer gives."""
+    def compute_mask(self, inputs: Tensor, previous_mask: Tensor = None) -> Tensor:
+        """Returns the mask of the wrapped layer."""
         return self.layer.compute_mask(inputs, previous_mask)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """The shape that the wrapped layer gives."""
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        """Returns the output shape of the wrapped layer."""
         return self.layer.compute_output_shape(input_shape)
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
-        """The shape and dtype that the wrapped layer gives."""
+        """Returns the output spec of the wrapped layer."""
         return self.layer.compute_output_spec(*args, **kwargs)
 
-    def get_config(self) -> dict[str, Any]:
-        """The arguments with which to make this layer again."""
+    def get_config(self) -> Config:
+        """Returns the constructor arguments as a serializable dict."""
         policy = keras.dtype_policies.serialize(self.layer.dtype_policy)
         return {**super().get_config(), "dtype": policy}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "WeightNorm":
-        """Makes the layer again, with a layer inside that is built along with it."""
-        return super().from_config({**config, "layer": not_built(config["layer"])})
+    def from_config(cls, config: Config) -> "WeightNorm":
+        """Creates the layer from a configuration, not built."""
+        layer = strip_build_configs(config["layer"])
+        return super().from_config({**config, "layer": layer})
 
 
-def _as_it_is(layer_call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def _return_call(layer_call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     return layer_call

@@ -10,8 +10,7 @@ from keras import ops
 
 from keras_convinit._precision import at_least_float32
 from keras_convinit.geometry import Geometry
-from keras_convinit.initializers import DeltaOrthogonal
-from keras_convinit.initializers._fan import AbstractFan
+from keras_convinit.initializers import DeltaOrthogonal, FanInitializer
 from keras_convinit.kernels import Kernel
 from keras_convinit.schemes._scheme import Seeds
 
@@ -87,27 +86,34 @@ def kernel_values(
     if kernel.stacked:
         shape = shape[1:]
     return [
-        _draw(seeded(initializer, seed), shape, kernel, dtype, stride_aware)
-        for seed in seeds
+        _draw(initializer, seed, shape, kernel, dtype, stride_aware) for seed in seeds
     ]
 
 
 def _draw(
-    initializer: Any, shape: Any, kernel: Kernel, dtype: str, stride_aware: bool
+    initializer: Any,
+    seed: int,
+    shape: Any,
+    kernel: Kernel,
+    dtype: str,
+    stride_aware: bool,
 ) -> Any:
     geometry = kernel.geometry
-    if isinstance(initializer, AbstractFan):
-        return initializer.draw(shape, geometry, dtype, stride_aware)
+    if isinstance(initializer, FanInitializer):
+        return initializer.draw(shape, geometry, dtype, stride_aware, seed)
     if isinstance(initializer, keras.initializers.VarianceScaling):
-        return _variance_scaling(initializer, shape, kernel, dtype, stride_aware)
+        return _variance_scaling(initializer, seed, shape, kernel, dtype, stride_aware)
     groups, inputs, outputs = _axes(geometry, len(shape))
     order = groups + inputs + outputs
     sizes = [[shape[axis] for axis in axes] for axes in (groups, inputs, outputs)]
     one = _of_one_group(geometry, sizes[1], math.prod(shape))
     if geometry.groups == 1:
-        drawn = initializer(one, dtype=dtype)
+        drawn = _draw_with(initializer, seed, one, dtype)
     else:
-        parts = _of_each_group(initializer, one, geometry.groups, dtype)
+        parts = [
+            _draw_with(initializer, seed + group, one, dtype)
+            for group in range(geometry.groups)
+        ]
         # Without axes of their own, groups lie side by side in the outputs.
         drawn = ops.stack(parts) if groups else ops.concatenate(parts, axis=-1)
     drawn = ops.reshape(drawn, [size for part in sizes for size in part])
@@ -138,31 +144,29 @@ def _of_one_group(
     return (*inputs, weights // (geometry.groups * math.prod(inputs)))
 
 
-def _of_each_group(
-    initializer: Any, shape: tuple[int, ...], count: int, dtype: str
-) -> list[Any]:
-    first = getattr(initializer, "seed", None)
-    if isinstance(first, int):
-        groups = [seeded(initializer, first + group) for group in range(count)]
-    else:
-        groups = [initializer] * count
-    return [one(shape, dtype=dtype) for one in groups]
+def _draw_with(initializer: Any, seed: int, shape: tuple[int, ...], dtype: str) -> Any:
+    if isinstance(initializer, DeltaOrthogonal):
+        return initializer.draw(shape, dtype, seed)
+    return seeded(initializer, seed)(shape, dtype=dtype)
 
 
 def _variance_scaling(
-    initializer: Any, shape: Any, kernel: Kernel, dtype: str, stride_aware: bool
+    initializer: Any,
+    seed: int,
+    shape: Any,
+    kernel: Kernel,
+    dtype: str,
+    stride_aware: bool,
 ) -> Any:
     deviation = variance_scaling_std(initializer, kernel, stride_aware)
     if initializer.distribution == "uniform":
         limit = math.sqrt(3) * deviation
-        return keras.random.uniform(
-            shape, -limit, limit, dtype=dtype, seed=initializer.seed
-        )
+        return keras.random.uniform(shape, -limit, limit, dtype=dtype, seed=seed)
     if initializer.distribution == "truncated_normal":
         draw, deviation = keras.random.truncated_normal, deviation / TRUNCATED
     else:
         draw = keras.random.normal
-    return draw(shape, stddev=deviation, dtype=dtype, seed=initializer.seed)
+    return draw(shape, stddev=deviation, dtype=dtype, seed=seed)
 
 
 def variance_scaling_std(
@@ -183,7 +187,7 @@ def target_std(
     """
     geometry = kernel.geometry
     fan_in, fan_out = geometry.fans()
-    if isinstance(initializer, AbstractFan):
+    if isinstance(initializer, FanInitializer):
         return math.sqrt(initializer.kernel_variance(geometry, stride_aware))
     if isinstance(initializer, keras.initializers.VarianceScaling):
         return variance_scaling_std(initializer, kernel, stride_aware)

@@ -5,11 +5,10 @@ from typing import Any
 
 import keras
 
+from keras_convinit._contents import iterate_contents
+from keras_convinit._copies import copy_layer, draw_initial_values
 from keras_convinit.graph._own_layers import is_own
 from keras_convinit.layers import ScaledResidual, ScaledResidualStack
-from keras_convinit.layers._attributes import held
-from keras_convinit.layers._copies import copy_layer
-from keras_convinit.layers._initial_values import initial_values
 from keras_convinit.schemes._kept import NOT_TRAINED, reason_of_layer
 from keras_convinit.schemes._kernel_values import seeded
 from keras_convinit.schemes._scheme import Seeds
@@ -27,7 +26,7 @@ def leaves(layer: Any) -> Iterator[Any]:
                 yield from leaves(part)
     else:
         if is_own(layer):
-            for part in held(layer):
+            for part in iterate_contents(layer):
                 if isinstance(part, keras.layers.Layer) and part is not layer:
                     yield from leaves(part)
         yield layer
@@ -57,7 +56,7 @@ def reset_values(
             for variable in others:
                 yield layer, variable, LeftAlone(variable.path, reason)
         elif isinstance(layer, ScaledResidualStack):
-            fresh = initial_values(
+            fresh = draw_initial_values(
                 layer._branch.layer, layer._input_shape, layer.num_blocks
             )
             pairs = zip(layer._branch.weights, fresh, strict=True)

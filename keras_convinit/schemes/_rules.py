@@ -13,11 +13,11 @@ from keras import ops
 from keras_convinit import _data
 from keras_convinit.graph import Graph, Site
 from keras_convinit.initializers import WeightNormGain
-from keras_convinit.kernels import Kernel
-from keras_convinit.layers._effective_kernel import (
+from keras_convinit.kernels import (
+    Kernel,
     effective_kernel,
     gain_shape,
-    norms,
+    output_norms,
 )
 from keras_convinit.schemes._kept import kept
 from keras_convinit.schemes._kernel_values import (
@@ -180,7 +180,7 @@ def _gains(kernel: Kernel, rule: Rule, drawn: list[Any]) -> Iterator[Any]:
         yield law.draw(
             gain_shape(direction.shape, axes),
             kernel.geometry,
-            functools.partial(norms, direction, axes, direction.dtype),
+            functools.partial(output_norms, direction, axes, direction.dtype),
             direction.dtype,
         )
 

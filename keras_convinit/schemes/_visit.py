@@ -10,8 +10,7 @@ from keras import ops
 from keras_convinit._masks import keep_mask
 from keras_convinit._precision import at_least_float32
 from keras_convinit.graph import Site
-from keras_convinit.kernels import Kernel
-from keras_convinit.layers._effective_kernel import effective_kernel, norms
+from keras_convinit.kernels import Kernel, effective_kernel, output_norms
 from keras_convinit.schemes._kernel_values import kernel_values
 from keras_convinit.schemes._linear_layer import (
     bias_of,
@@ -73,7 +72,7 @@ class Visit:
         (drawn,) = kernel_values(initializer, kernel, [self.seeds.next()])
         if kernel.gain is not None:
             axes = kernel.geometry.output_axes
-            self.pending.put(kernel.gain, norms(drawn, axes, drawn.dtype))
+            self.pending.put(kernel.gain, output_norms(drawn, axes, drawn.dtype))
         self.pending.put(kernel.variable, drawn)
 
     def scale(self, kernel: Kernel, factor: float) -> None:

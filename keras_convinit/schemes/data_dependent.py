@@ -9,8 +9,7 @@ from keras import ops
 
 from keras_convinit._checks import positive, positive_integer
 from keras_convinit.graph import Graph, Site
-from keras_convinit.kernels import Kernel, kernels_of
-from keras_convinit.layers._effective_kernel import effective_kernel, gain_shape
+from keras_convinit.kernels import Kernel, effective_kernel, gain_shape, kernels_of
 from keras_convinit.schemes._forward import AbstractForward
 from keras_convinit.schemes._linear_layer import broadcast, channel_axes, is_linear
 from keras_convinit.schemes._named import named

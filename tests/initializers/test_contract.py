@@ -9,7 +9,9 @@ import keras
 import numpy as np
 import pytest
 
-from keras_convinit import initializers
+import keras_convinit
+from keras_convinit import Geometry, initializers
+from keras_convinit.initializers import FanInitializer
 
 ALIASES = {
     alias: cls
@@ -53,7 +55,9 @@ def draw(initializer, shape=SHAPE, dtype="float32"):
 def test_the_table_is_complete():
     assert set(ARGUMENTS) == set(ALIASES)
     assert set(ALIASES.values()) == {
-        getattr(initializers, name) for name in initializers.__all__
+        cls
+        for cls in map(vars(initializers).get, initializers.__all__)
+        if not inspect.isabstract(cls)
     }
 
 
@@ -129,6 +133,39 @@ def test_equal_seeds_repeat_and_others_do_not(alias):
     unseeded = cls()
     np.testing.assert_array_equal(draw(unseeded), draw(unseeded))
     assert (draw(unseeded) != draw(cls())).any()
+
+
+@every_kernel_initializer
+def test_a_draw_may_be_given_a_seed(alias):
+    cls = ALIASES[alias]
+    geometry = [Geometry.from_shape(SHAPE)] if issubclass(cls, FanInitializer) else []
+    initializer = cls(seed=keras.random.SeedGenerator(1))
+    drawn = initializer.draw(SHAPE, *geometry, dtype="float32", seed=5)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(drawn), draw(cls(seed=5)))
+    # Its own generator has not moved on.
+    fresh = cls(seed=keras.random.SeedGenerator(1))
+    np.testing.assert_array_equal(draw(initializer), draw(fresh))
+
+
+class FanOut(FanInitializer):
+    """What somebody else may write: a rule, and nothing more."""
+
+    def kernel_variance(self, geometry, stride_aware=False):
+        return 1 / geometry.fans(stride_aware)[1]
+
+
+def test_a_rule_of_ones_own_knows_the_geometry_where_it_can():
+    grouped = keras.layers.Conv2D(64, 3, groups=4, kernel_initializer=FanOut(seed=1))
+    model = keras.Sequential([keras.Input((8, 8, 64)), grouped])
+    # The shape says (3, 3, 16, 64): each input feeds 64 outputs.
+    assert draw(lambda *_, **__: grouped.kernel).std() == pytest.approx(
+        (9 * 64) ** -0.5, rel=0.05
+    )
+    keras_convinit.initialize(model, FanOut(), seed=1)
+    # But it feeds those of its group alone.
+    assert draw(lambda *_, **__: grouped.kernel).std() == pytest.approx(
+        (9 * 16) ** -0.5, rel=0.05
+    )
 
 
 @every_kernel_initializer

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+from keras_convinit._copies import copy_layer, list_seeds
 from keras_convinit.layers import ScaledResidual, ScaledResidualStack, WeightNorm
-from keras_convinit.layers._copies import copy_layer, seeds_of
 
 # Keras has functions of these names that compute something else.
 
@@ -179,7 +179,7 @@ def test_seeds_are_asked_for_in_layers_of_layers():
     initializer = keras.initializers.GlorotUniform(seed=3)
     inner = layers.Dense(4, kernel_initializer=initializer)
     layer = Twice(Twice(inner))
-    assert seeds_of(layer) == [(3, True)]
+    assert list_seeds(layer) == [(3, True)]
     copy = copy_layer(layer, lambda seed, of_initializer: seed + 1)
     assert copy.inner.inner.kernel_initializer.seed == 4
 

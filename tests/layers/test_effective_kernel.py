@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_convinit.layers._effective_kernel import effective_kernel, gain_shape, norms
+from keras_convinit.kernels import effective_kernel, gain_shape, output_norms
 
 CASES = {
     "dense": ((5, 4), (-1,)),
@@ -59,7 +59,7 @@ def test_it_is_what_a_loop_computes(shape, axes):
 @every_case
 def test_norms(shape, axes):
     direction, gain = draw(shape, axes)
-    lengths = keras.ops.convert_to_numpy(norms(direction, axes, "float32"))
+    lengths = keras.ops.convert_to_numpy(output_norms(direction, axes, "float32"))
     assert lengths.shape == gain.shape
     ones = by_loop(direction, np.ones_like(gain), axes)
     lengths = np.expand_dims(lengths, input_axes(shape, axes))

@@ -7,7 +7,8 @@ from keras import layers
 from stacks import Normed, array
 
 import keras_convinit
-from keras_convinit.layers import ScaledResidual, ScaledResidualStack, _initial_values
+from keras_convinit import _copies
+from keras_convinit.layers import ScaledResidual, ScaledResidualStack
 
 
 def seeds():
@@ -79,14 +80,14 @@ def test_drawing_comes_to_the_same_as_building_one_by_one(monkeypatch):
     layer = keras.Sequential(everything())
     values = []
     for few in (0, 100):
-        monkeypatch.setattr(_initial_values, "FEW", few)
+        monkeypatch.setattr(_copies, "FEW", few)
         keras.utils.set_random_seed(11)
-        values.append(_initial_values.initial_values(layer, (None, 6), 5))
+        values.append(_copies.draw_initial_values(layer, (None, 6), 5))
     assert len(values[0]) == 9
     for drawn, built in zip(*values, strict=True):
         np.testing.assert_allclose(drawn, built, rtol=1e-4, atol=1e-6)
-    seeds = _initial_values.seeds_for_copies(layer, 5)
-    assert _initial_values._drawn(layer, (None, 6), seeds) is not None
+    seeds = _copies.draw_seeds(layer, 5)
+    assert _copies._draw_at_once(layer, (None, 6), seeds) is not None
 
 
 @pytest.mark.parametrize("num_blocks", [3, 40])

@@ -1,4 +1,4 @@
-"""What a layer holds, found by looking at its attributes."""
+"""Objects that a layer holds, found through its attributes."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -7,14 +7,14 @@ from typing import Any
 import keras
 
 
-def attributes(thing: Any) -> dict[str, Any]:
-    """The attributes of an object, without those that Keras gives to every layer.
+def get_attributes(thing: object) -> dict[str, Any]:
+    """Returns the attributes of an object but those that every Keras layer has.
 
     Args:
-        thing: A layer, or whatever a layer holds.
+        thing: A layer, or an object that a layer holds.
 
     Returns:
-        Name -> value; nothing for a number, a string, or what has no attributes.
+        Values by name; empty for a number, a string, or what has no attributes.
     """
     found = dict(getattr(thing, "__dict__", {}))
     if isinstance(thing, keras.layers.Layer):
@@ -25,11 +25,17 @@ def attributes(thing: Any) -> dict[str, Any]:
     return found
 
 
-def held(thing: Any) -> Iterator[Any]:
-    """All that an object holds, at any depth, each once, itself among it.
+def iterate_contents(thing: object) -> Iterator[Any]:
+    """Yields an object and all that it holds, at any depth, each object once.
 
-    Lists, tuples, sets and dicts are looked into; functions, tensors and variables
-    are not.
+    Lists, tuples, sets and dicts are searched; functions, tensors and variables are
+    not.
+
+    Args:
+        thing: A layer or a model.
+
+    Yields:
+        The object itself, then what it holds.
     """
     seen: dict[int, Any] = {}
     waiting = [thing]
@@ -45,12 +51,12 @@ def held(thing: Any) -> Iterator[Any]:
         elif isinstance(one, list | tuple | set | frozenset):
             waiting.extend(one)
         elif isinstance(one, keras.Model):
-            waiting.extend([*one.layers, *attributes(one).values()])
+            waiting.extend([*one.layers, *get_attributes(one).values()])
         elif _may_hold_layers(one):
-            waiting.extend(attributes(one).values())
+            waiting.extend(get_attributes(one).values())
 
 
-def _may_hold_layers(thing: Any) -> bool:
+def _may_hold_layers(thing: object) -> bool:
     if isinstance(thing, type | keras.Variable | keras.KerasTensor):
         return False
     # Objects of the frameworks lead to everything there is.
@@ -64,8 +70,5 @@ _FRAMEWORKS = {"keras", "numpy", "tensorflow", "jax", "jaxlib", "torch", "builti
 @cache
 def _of_every_layer() -> frozenset[str]:
     return frozenset(
-        {
-            *vars(keras.layers.Layer(name="layer")),
-            *vars(keras.Model(name="model")),
-        }
+        {*vars(keras.layers.Layer(name="layer")), *vars(keras.Model(name="model"))}
     )

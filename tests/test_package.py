@@ -82,6 +82,22 @@ def test_the_core_does_not_know_the_lab(root):
         assert not any("keras_convinit.lab" in name for name in imported(path)), path
 
 
+def test_a_stack_is_opened_in_one_place(root):
+    inside = {"_branch", "_stacked", "_input_shape"}
+    named = set()
+    for path in sources(root):
+        parts = path.relative_to(root / "keras_convinit").parts
+        if parts[0] in ("layers", "lab"):
+            continue
+        if any("ScaledResidualStack" in name for name in imported(path)):
+            named.add("/".join(parts))
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and node.attr in inside:
+                own = isinstance(node.value, ast.Name) and node.value.id == "self"
+                assert own, f"{path}:{node.lineno} knows how a stack is made"
+    assert named == {"graph/composites.py"}
+
+
 def test_frameworks_are_named_in_one_place(root):
     for path in sources(root):
         parts = path.relative_to(root / "keras_convinit").parts

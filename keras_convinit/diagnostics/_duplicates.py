@@ -55,7 +55,7 @@ def _kernels(measurement: Measurement) -> Iterator[tuple[str, Any, float, Any]]:
 
 
 def _of_stack(variable: Any, stack: Any, number: int) -> tuple[Any, int | None]:
-    for own, stacked in zip(stack._branch.weights, stack._stacked, strict=True):
-        if own is variable:
-            return stacked, number
+    for pair in stack.stacked_variables:
+        if pair.template is variable:
+            return pair.variable, number
     return variable, None

@@ -27,7 +27,7 @@ from keras_convinit.diagnostics._step import Step
 from keras_convinit.diagnostics._walk import Walk
 from keras_convinit.graph import Trace
 from keras_convinit.graph.program import as_input
-from keras_convinit.layers import ScaledResidualStack
+from keras_convinit.layers import stacked_variables_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,9 +96,7 @@ class Measurer:
         self._loss = loss
         self._supervised = supervised
         self._stacks = [
-            call.layer
-            for call in program.calls
-            if isinstance(call.layer, ScaledResidualStack)
+            call.layer for call in program.calls if stacked_variables_of(call.layer)
         ]
         self._steps: tuple[Step, ...] = ()
         self._outputs: Any = None

@@ -1,6 +1,7 @@
 """Runs a model layer by layer, and keeps of each output a few numbers."""
 
 import collections
+import functools
 import math
 import re
 from collections.abc import Sequence
@@ -10,16 +11,15 @@ import keras
 from keras import ops
 
 from keras_convinit import backend
-from keras_convinit._masks import attach_mask, get_mask, keep_mask
+from keras_convinit._masks import keep_mask
 from keras_convinit.diagnostics import _statistics, _weights
 from keras_convinit.diagnostics._axes import axis_of_input, axis_of_output
 from keras_convinit.diagnostics._kinds import has_activation
 from keras_convinit.diagnostics._points import Points
 from keras_convinit.diagnostics._step import Step
-from keras_convinit.graph import ScaledSum, Trace, Value, open_up, trace
-from keras_convinit.graph.composites import Cast
+from keras_convinit.graph import Trace, Value, open_up, trace
+from keras_convinit.graph.composites import Cast, apply_block, enter_stack
 from keras_convinit.graph.program import takes_training
-from keras_convinit.layers import ScaledResidualStack
 
 
 class Walk:
@@ -104,9 +104,6 @@ class Walk:
         return outputs
 
     def _opened(self, path: str, layer: Any, args: Any, kwargs: Any) -> Any:
-        if isinstance(layer, ScaledResidualStack):
-            return self._stack(path, layer, *args, **kwargs)
-
         def part(inner: Any, *args: Any, **kwargs: Any) -> Any:
             name = inner.name
             if not isinstance(inner, keras.layers.Layer):
@@ -115,6 +112,9 @@ class Walk:
             return self._apply(f"{path}/{name}", inner, args, kwargs)
 
         if not isinstance(layer, keras.Model):
+            x = enter_stack(layer, part, *args, **kwargs)
+            if x is not NotImplemented:
+                return self._stack(path, layer, x)
             return open_up(layer, part, *args, **kwargs)
         program = self._program(layer)
         if program is None:
@@ -130,26 +130,20 @@ class Walk:
                 self._programs[id(model)] = None
         return self._programs[id(model)]
 
-    def _stack(
-        self, path: str, stack: Any, inputs: Any, mask: Any = None, **_: Any
-    ) -> Any:
-        template = stack._branch
-        total = ScaledSum(stack.branch_factor, stack.compute_dtype)
-        mask = get_mask(inputs) if mask is None else mask
-        x = attach_mask(ops.cast(inputs, stack.compute_dtype), mask)
-        self._note(x, *self._known[id(inputs)])
+    def _part(self, path: str, inner: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return self._apply(f"{path}/{inner.name}", inner, args, kwargs)
+
+    def _stack(self, path: str, stack: Any, x: Any) -> Any:
         for number in range(stack.num_blocks):
             self._block = stack, number
-            for variable, whole in zip(template.weights, stack._stacked, strict=True):
+            for pair in stack.stacked_variables:
+                whole = pair.variable
                 value = self._scope.get_current_value(whole)
                 row = self._points.row(whole, number, value)
-                self._scope.add_update((variable, row))
-                self._stacked[id(variable)] = whole
-            name = f"{path}/block_{number}"
-            branch = self._apply(
-                f"{name}/{template.layer.name}", template.layer, (x,), {}
-            )
-            x = self._apply(f"{name}/{total.name}", total, (x, branch), {})
+                self._scope.add_update((pair.template, row))
+                self._stacked[id(pair.template)] = whole
+            block = f"{path}/{stack.block_path(number)}"
+            x = apply_block(stack, functools.partial(self._part, block), x)
         self._block = None
         return x
 

@@ -193,7 +193,7 @@ def _measured(
     for number in range(values.shape[0]):
         # The path does not say which of its names is that of the stack.
         paths = (
-            "/".join([*names[:place], f"block_{number}", *names[place:]])
+            "/".join([*names[:place], site.layer.block_path(number), *names[place:]])
             for place in range(1, len(names))
         )
         yield next(rows[path] for path in paths if path in rows), values[number]

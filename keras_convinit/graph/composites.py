@@ -82,6 +82,49 @@ def _cast(layer: Any, apply: Apply, inputs: Any) -> Any:
     return inputs if inputs.dtype == dtype else apply(Cast(inputs.shape, dtype), inputs)
 
 
+@functools.singledispatch
+def enter_stack(layer: Any, apply: Apply, /, *arguments: Any, **keywords: Any) -> Any:
+    """Converts the inputs of a stack to those of its first block.
+
+    Together with `apply_block` it opens a stack as calls of its own template.
+
+    Args:
+        layer: A layer of any class.
+        apply: As of `open_up`.
+        *arguments: The positional arguments of the call, tensors among them.
+        **keywords: The arguments by keyword.
+
+    Returns:
+        The inputs of the first block; `NotImplemented` for a layer that is no stack.
+    """
+    return NotImplemented
+
+
+@enter_stack.register
+def _(
+    layer: ScaledResidualStack, apply: Apply, inputs: Any, mask: Any = None, **_: Any
+) -> Any:
+    return _cast(layer, apply, with_mask(apply, inputs, mask))
+
+
+def apply_block(
+    stack: ScaledResidualStack, apply: Apply, x: Any, count: int = 1
+) -> Any:
+    """Writes a block of a stack as calls of its template and of a scaled sum.
+
+    Args:
+        stack: The stack.
+        apply: As of `open_up`.
+        x: The inputs of the block.
+        count: How many blocks in a row it stands for.
+
+    Returns:
+        The outputs of the block.
+    """
+    total = ScaledSum(stack.branch_factor, stack.compute_dtype, count)
+    return apply(total, x, apply(stack.branch, x))
+
+
 def with_mask(apply: Apply, x: Any, mask: Any) -> Any:
     """A tensor with the mask that a call was given for it; None for none."""
     return x if mask is None else apply(Masked(x.shape, x.dtype), x, mask)

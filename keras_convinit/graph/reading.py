@@ -91,10 +91,8 @@ def _owners(opened: Iterable[Opened]) -> Owners:
     for each in opened:
         if each.block is not None:
             stack = each.whole.layer
-            for inner, outer in zip(
-                stack._branch.layer.weights, stack._stacked, strict=True
-            ):
-                owners[id(inner)] = stack, outer
+            for pair in stack.stacked_variables:
+                owners[id(pair.template)] = stack, pair.variable
         owners.update(_owners(each.parts))
     return owners
 

@@ -20,9 +20,14 @@ from keras_convinit.graph._symbolic import (
     output_specs,
     with_symbols,
 )
-from keras_convinit.graph.composites import Cast, ScaledSum, open_up, with_mask
+from keras_convinit.graph.composites import (
+    Cast,
+    apply_block,
+    enter_stack,
+    open_up,
+    with_mask,
+)
 from keras_convinit.graph.program import Call, Opened, Trace, Value, takes_training
-from keras_convinit.layers import ScaledResidualStack
 
 
 def trace(model: Any, data: Any = None, *, open_composites: bool = False) -> Trace:
@@ -279,10 +284,10 @@ class Recorder:
         try:
             if isinstance(layer, keras.layers.TimeDistributed):
                 outputs = _over_time(layer, apply, *args, **kwargs)
-            elif isinstance(layer, ScaledResidualStack) and self._stacks_once:
-                outputs, block = self._one_block(layer, apply, *args, **kwargs)
             else:
-                outputs = open_up(layer, apply, *args, **kwargs)
+                outputs, block = self._one_block(layer, apply, args, kwargs)
+                if block is None:
+                    outputs = open_up(layer, apply, *args, **kwargs)
         finally:
             parts, self.opened = tuple(self.opened), outer
         if outputs is NotImplemented:
@@ -294,19 +299,15 @@ class Recorder:
         return linked
 
     def _one_block(
-        self,
-        stack: ScaledResidualStack,
-        apply: Callable[..., Any],
-        inputs: Any,
-        mask: Any = None,
-        **_: Any,
-    ) -> tuple[Any, tuple[int, int, int]]:
-        x = with_mask(apply, inputs, mask)
-        if x.dtype != stack.compute_dtype:
-            x = apply(Cast(x.shape, stack.compute_dtype), x)
+        self, layer: Any, apply: Callable[..., Any], args: Any, kwargs: Any
+    ) -> tuple[Any, tuple[int, int, int] | None]:
+        x = NotImplemented
+        if self._stacks_once:
+            x = enter_stack(layer, apply, *args, **kwargs)
+        if x is NotImplemented:
+            return x, None
         first = len(self.calls)
-        total = ScaledSum(stack.branch_factor, stack.compute_dtype, stack.num_blocks)
-        outputs = apply(total, x, apply(stack._branch.layer, x))
+        outputs = apply_block(layer, apply, x, layer.num_blocks)
         return outputs, (first, self._ids[id(x)], self._ids[id(outputs)])
 
     def _whole(self, place: Place, layer: Any, args: Any, kwargs: Any) -> Any:

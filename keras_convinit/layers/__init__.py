@@ -1,4 +1,4 @@
-"""Layers that keep the size of a signal, and the way back to plain Keras.
+"""Layers that preserve the norm of a signal, and their conversion to plain Keras.
 
 | class | in place of |
 |---|---|
@@ -11,15 +11,19 @@
 | `WeightNorm(layer)` | any other layer with a kernel |
 | `ScaledResidual` | shortcut(x) + branch(x) / sqrt(num_blocks) |
 | `ScaledResidualStack` | many of those in a row, as one compiled loop |
-| `ScalarBias`, `ScalarMultiplier` | a number that learns more slowly, for Fixup |
+| `ScalarBias`, `ScalarMultiplier` | scalars that learn more slowly, for Fixup |
 
-`fold(model)` writes all of them out in plain Keras.
+`fold(model)` rewrites all of them in plain Keras.
 """
 
 from keras_convinit.layers.folding import fold
 from keras_convinit.layers.scalar import ScalarBias, ScalarMultiplier
 from keras_convinit.layers.scaled_residual import ScaledResidual
-from keras_convinit.layers.scaled_residual_stack import ScaledResidualStack
+from keras_convinit.layers.scaled_residual_stack import (
+    ScaledResidualStack,
+    StackedVariable,
+    stacked_variables_of,
+)
 from keras_convinit.layers.weight_norm import WeightNorm
 from keras_convinit.layers.weight_norm_layers import (
     WeightNormConv1D,
@@ -35,6 +39,7 @@ __all__ = [
     "ScalarMultiplier",
     "ScaledResidual",
     "ScaledResidualStack",
+    "StackedVariable",
     "WeightNorm",
     "WeightNormConv1D",
     "WeightNormConv2D",
@@ -43,4 +48,5 @@ __all__ = [
     "WeightNormDense",
     "WeightNormDepthwiseConv2D",
     "fold",
+    "stacked_variables_of",
 ]

@@ -41,6 +41,28 @@ from keras_convinit.layers.scaled_residual import (
 )
 
 
+@dataclasses.dataclass(frozen=True)
+class StackedVariable:
+    """A variable of a stack, which has a row for each block.
+
+    Args:
+        variable: The variable of the stack, of shape `(num_blocks, *shape)`.
+        template: The variable of the stack's `branch`, of shape `shape`, whose value in
+            a block is a row of `variable`.
+
+    Example:
+        >>> from keras_convinit.layers import ScaledResidualStack
+        >>> stack = ScaledResidualStack(keras.layers.Dense(4, use_bias=False), 3)
+        >>> stack.build((None, 4))
+        >>> (kernel,) = stack.stacked_variables
+        >>> kernel.variable.shape, kernel.template.shape
+        ((3, 4, 4), (4, 4))
+    """
+
+    variable: Variable
+    template: Variable
+
+
 @register()
 class ScaledResidualStack(keras.layers.Layer):
     """A stage of residual blocks x + branch(x) / sqrt(stage_blocks), in one loop.
@@ -123,13 +145,67 @@ class ScaledResidualStack(keras.layers.Layer):
 
     @property
     def branch(self) -> KerasLayer:
-        """The branch of each block, as a layer; its variables are not used."""
+        """The template that runs as the branch of each block, a layer.
+
+        The values of its own variables are not used: a block has rows of
+        `stacked_variables` in their place.
+        """
         return self._branch.layer
 
     @property
     def branch_factor(self) -> float:
         """The factor on the outputs of each branch, 1 / sqrt(stage_blocks)."""
         return 1 / math.sqrt(self.stage_blocks)
+
+    @property
+    def stacked_variables(self) -> tuple[StackedVariable, ...]:
+        """The variables, each with that of `branch` whose values it holds.
+
+        They are in the order of `branch.weights`; none before the stack is built.
+        """
+        if not self.built:
+            return ()
+        pairs = zip(self._stacked, self._branch.weights, strict=True)
+        return tuple(StackedVariable(*pair) for pair in pairs)
+
+    def block_path(self, index: int, inner: str = "") -> str:
+        """Returns the path of a block, or of a part of it, from the stack.
+
+        All reports take it from here.
+
+        Args:
+            index: The number of the block, from 0 to `num_blocks - 1`.
+            inner: The path of a part of the block; empty for the block itself.
+
+        Returns:
+            Names, joined by "/".
+
+        Example:
+            >>> from keras_convinit.layers import ScaledResidualStack
+            >>> stack = ScaledResidualStack(keras.layers.Dense(4), num_blocks=3)
+            >>> stack.block_path(2, "dense")
+            'block_2/dense'
+        """
+        return f"block_{index}/{inner}" if inner else f"block_{index}"
+
+    def draw_initial_values(self) -> list[np.ndarray]:
+        """Draws new initial values for all blocks, as `build` does.
+
+        Returns:
+            An array for each of `stacked_variables`, of the shape of its `variable`.
+
+        Raises:
+            ValueError: The stack has not been built.
+
+        Example:
+            >>> from keras_convinit.layers import ScaledResidualStack
+            >>> stack = ScaledResidualStack(keras.layers.Dense(4), num_blocks=3)
+            >>> stack.build((None, 4))
+            >>> [values.shape for values in stack.draw_initial_values()]
+            [(3, 4, 4), (3, 4)]
+        """
+        self._check_built()
+        return draw_initial_values(self.branch, self._input_shape, self.num_blocks)
 
     def build(self, input_shape: Shape) -> None:
         """Creates the variables, with an own draw for each block.
@@ -143,8 +219,7 @@ class ScaledResidualStack(keras.layers.Layer):
         """
         self._branch.build(input_shape, self.compute_dtype)
         self._input_shape = tuple(input_shape)
-        layer = self._branch.layer
-        values = draw_initial_values(layer, input_shape, self.num_blocks)
+        values = draw_initial_values(self.branch, input_shape, self.num_blocks)
         self._stacked = [
             self.add_weight(
                 name=name,
@@ -162,7 +237,7 @@ class ScaledResidualStack(keras.layers.Layer):
             )
         ]
         if self._branch.seed_states:
-            self.seed_generator = keras.random.SeedGenerator(_derive_seed(layer))
+            self.seed_generator = keras.random.SeedGenerator(_derive_seed(self.branch))
 
     def rematerialized_call(
         self, layer_call: Callable[..., Any], *args: Any, **kwargs: Any
@@ -285,10 +360,13 @@ class ScaledResidualStack(keras.layers.Layer):
         Raises:
             ValueError: The stack has not been built.
         """
-        if not self.built:
-            raise ValueError(f"The stack must be built. Received: stack={self!r}")
+        self._check_built()
         values = [ops.convert_to_numpy(variable) for variable in self._stacked]
         return self._copy_blocks(values, range(self.num_blocks))
+
+    def _check_built(self) -> None:
+        if not self.built:
+            raise ValueError(f"The stack must be built. Received: stack={self!r}")
 
     def _copy_blocks(
         self, values: list[np.ndarray], indices: Iterable[int]
@@ -299,8 +377,7 @@ class ScaledResidualStack(keras.layers.Layer):
             values: For each weight the values of these blocks, on the leading axis.
             indices: The numbers of the blocks.
         """
-        branch = self._branch.layer
-        seeds = draw_seeds(branch, self.num_blocks)
+        seeds = draw_seeds(self.branch, self.num_blocks)
         blocks = []
         for place, index in enumerate(indices):
             numbers = iter(seeds[index].tolist())
@@ -309,10 +386,10 @@ class ScaledResidualStack(keras.layers.Layer):
                 number = next(numbers)
                 return seed if seed is None else number
 
-            name = f"{self.name}_block_{index}"
+            name = f"{self.name}_{self.block_path(index)}"
             # Parts that are built as they are copied have the block in their paths.
             with keras.name_scope(name):
-                copy = copy_layer(branch, reseed)
+                copy = copy_layer(self.branch, reseed)
             block = ScaledResidual(
                 copy, self.stage_blocks, name=name, dtype=self.dtype_policy
             )
@@ -326,19 +403,40 @@ class ScaledResidualStack(keras.layers.Layer):
         """Returns the constructor arguments as a serializable dict."""
         return {
             **super().get_config(),
-            "branch": keras.saving.serialize_keras_object(self._branch.layer),
+            "branch": keras.saving.serialize_keras_object(self.branch),
             "num_blocks": self.num_blocks,
             "remat": self.remat,
             "stage_blocks": self.stage_blocks,
         }
 
 
+def stacked_variables_of(layer: Any) -> tuple[StackedVariable, ...]:
+    """Returns the variables of a stack with the variables of its template.
+
+    Args:
+        layer: A layer of any class.
+
+    Returns:
+        The `stacked_variables` of a built stack; empty for any other layer.
+
+    Example:
+        >>> from keras_convinit.layers import ScaledResidualStack, stacked_variables_of
+        >>> stack = ScaledResidualStack(keras.layers.Dense(4), num_blocks=3)
+        >>> stack.build((None, 4))
+        >>> len(stacked_variables_of(stack))
+        2
+        >>> stacked_variables_of(keras.layers.Dense(4))
+        ()
+    """
+    is_stack = isinstance(layer, ScaledResidualStack)
+    return layer.stacked_variables if is_stack else ()
+
+
 @kernels_of.register
 def _(layer: ScaledResidualStack) -> tuple[Kernel, ...]:
     if not layer.built:
         raise ValueError(f"`layer` must be built. Received: layer={layer!r}")
-    branch = layer._branch
-    stacked = {id(v): s for v, s in zip(branch.weights, layer._stacked, strict=True)}
+    stacked = {id(each.template): each.variable for each in layer.stacked_variables}
     return prefix_names(
         "branch",
         (
@@ -349,7 +447,7 @@ def _(layer: ScaledResidualStack) -> tuple[Kernel, ...]:
                 copies=layer.num_blocks * kernel.copies,
                 stacked=True,
             )
-            for kernel in kernels_of(branch.layer)
+            for kernel in kernels_of(layer.branch)
         ),
     )
 

@@ -114,10 +114,10 @@ class Run:
         self._kernels = [_kernels(call) for call in program.calls]
         # From a variable of a template to that of the stack.
         self._owners = {
-            id(inner): outer
+            id(pair.template): pair.variable
             for call in program.calls
             if isinstance(call.layer, BlockBegins)
-            for inner, outer in _pairs(call.layer.stack)
+            for pair in call.layer.stack.stacked_variables
         }
         self._sites = {id(site.kernel.variable): site for site in graph.sites}
         self._done: set[int] = set()
@@ -218,26 +218,23 @@ class Run:
 
     def _enter(self, block: BlockBegins) -> None:
         self._block.append(block.index)
-        for inner, outer in _pairs(block.stack):
-            self.pending.lend(inner, self.pending.value(outer)[block.index])
-            self._done.discard(id(inner))
+        for pair in block.stack.stacked_variables:
+            row = self.pending.value(pair.variable)[block.index]
+            self.pending.lend(pair.template, row)
+            self._done.discard(id(pair.template))
 
     def _leave(self, block: BlockEnds) -> None:
         self._block.pop()
-        for inner, outer in _pairs(block.stack):
-            rows = self._rows_of_stack.setdefault(id(outer), [])
-            rows.append(self.pending.value(inner))
+        for pair in block.stack.stacked_variables:
+            number = id(pair.variable)
+            rows = self._rows_of_stack.setdefault(number, [])
+            rows.append(self.pending.value(pair.template))
             if len(rows) == block.stack.num_blocks:
-                del self._rows_of_stack[id(outer)]
+                del self._rows_of_stack[number]
                 # A stack may itself be in the template of another one.
-                inside = id(outer) in self._owners
+                inside = number in self._owners
                 put = self.pending.lend if inside else self.pending.put
-                put(outer, ops.stack(rows))
-
-
-def _pairs(stack: Any) -> list[tuple[Any, Any]]:
-    """Variables of a stack's template, and those of the stack that hold their rows."""
-    return list(zip(stack._branch.layer.weights, stack._stacked, strict=True))
+                put(pair.variable, ops.stack(rows))
 
 
 def _kernels(call: Call) -> tuple[Kernel, ...]:

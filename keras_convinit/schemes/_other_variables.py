@@ -6,9 +6,9 @@ from typing import Any
 import keras
 
 from keras_convinit._contents import iterate_contents
-from keras_convinit._copies import copy_layer, draw_initial_values
+from keras_convinit._copies import copy_layer
 from keras_convinit.graph._own_layers import is_own
-from keras_convinit.layers import ScaledResidual, ScaledResidualStack
+from keras_convinit.layers import ScaledResidual, stacked_variables_of
 from keras_convinit.schemes._kept import NOT_TRAINED, reason_of_layer
 from keras_convinit.schemes._kernel_values import seeded
 from keras_convinit.schemes._scheme import Seeds
@@ -55,15 +55,14 @@ def reset_values(
         if reason is not None:
             for variable in others:
                 yield layer, variable, LeftAlone(variable.path, reason)
-        elif isinstance(layer, ScaledResidualStack):
-            fresh = draw_initial_values(
-                layer._branch.layer, layer._input_shape, layer.num_blocks
-            )
-            pairs = zip(layer._branch.weights, fresh, strict=True)
-            starts = dict(zip(map(id, layer._stacked), pairs, strict=True))
+        elif stacked := stacked_variables_of(layer):
+            fresh = zip(stacked, layer.draw_initial_values(), strict=True)
+            starts = {
+                id(pair.variable): (pair.template, value) for pair, value in fresh
+            }
             for variable in others:
-                inner, value = starts[id(variable)]
-                frozen = inner.trainable and not variable.trainable
+                template, value = starts[id(variable)]
+                frozen = template.trainable and not variable.trainable
                 alone = LeftAlone(variable.path, NOT_TRAINED)
                 yield layer, variable, alone if frozen else value
         else:

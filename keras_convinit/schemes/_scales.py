@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_convinit.layers import ScaledResidualStack
+from keras_convinit.layers import stacked_variables_of
 from keras_convinit.schemes._other_variables import leaves
 
 
@@ -117,12 +117,18 @@ def _described(model: keras.Model) -> Iterator[tuple[Any, int, int, bool, str]]:
     done: set[int] = set()
     for layer in leaves(model):
         name = type(layer).__name__
-        if isinstance(layer, ScaledResidualStack):
-            branch = layer._branch
-            biases = _biases(branch.layer)
+        stacked = stacked_variables_of(layer)
+        if stacked:
+            biases = _biases(layer.branch)
             rows = [
-                (outer, layer.num_blocks, len(inner.shape), id(inner) in biases, name)
-                for inner, outer in zip(branch.weights, layer._stacked, strict=True)
+                (
+                    pair.variable,
+                    layer.num_blocks,
+                    len(pair.template.shape),
+                    id(pair.template) in biases,
+                    name,
+                )
+                for pair in stacked
             ]
         else:
             biases = _biases(layer)

@@ -1,4 +1,4 @@
-"""What every public argument of ours is checked for, with one wording."""
+"""Argument validation with uniform error messages."""
 
 import difflib
 import math
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def positive(name: str, value: Any) -> float:
-    """Returns `value` as a float, or says that it is not a finite positive number."""
+    """Returns `value` as a float; raises unless it is a finite positive number."""
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not is_number or not 0 < float(value) < math.inf:
         raise ValueError(
@@ -19,7 +19,7 @@ def positive(name: str, value: Any) -> float:
 
 
 def positive_integer(name: str, value: Any) -> int:
-    """Returns `value` as an int, or says that it is not a positive integer."""
+    """Returns `value` as an int; raises unless it is a positive integer."""
     is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not is_integer or int(value) < 1:
         raise ValueError(
@@ -29,13 +29,19 @@ def positive_integer(name: str, value: Any) -> int:
 
 
 def found(name: str, value: Any, table: Mapping[str, Any], allowed: str) -> Any:
-    """Returns what a table has under `value`, or says which names come near it.
+    """Looks a name up in a table; raises with similar names if it is not there.
 
     Args:
-        name: What the argument is called.
-        value: The name that was given.
-        table: What there is.
-        allowed: What the argument may be, in words.
+        name: The name of the argument.
+        value: The value of the argument.
+        table: The objects by name.
+        allowed: A description of what the argument may be.
+
+    Returns:
+        The object.
+
+    Raises:
+        ValueError: `table` has no such name.
     """
     if value not in table:
         close = difflib.get_close_matches(str(value), table, n=3) or list(table)
@@ -46,8 +52,8 @@ def found(name: str, value: Any, table: Mapping[str, Any], allowed: str) -> Any:
     return table[value]
 
 
-def kernel_shape(shape: Any) -> tuple[int, ...]:
-    """Returns the shape of a kernel as integers, or says what is wrong with it."""
+def kernel_shape(shape: object) -> tuple[int, ...]:
+    """Returns the shape of a kernel as integers; raises unless it is one."""
     dimensions = tuple(shape) if isinstance(shape, Iterable) else ()
     whole = all(isinstance(d, numbers.Integral) and int(d) > 0 for d in dimensions)
     if len(dimensions) < 2 or not whole:

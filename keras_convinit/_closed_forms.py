@@ -1,7 +1,7 @@
-"""Keras' own activations and their derivatives in float64, whatever the backend.
+"""Closed forms of Keras' activations and their derivatives, in float64.
 
-Differentiating them by the backend would do on TensorFlow and PyTorch; JAX compiles for
-half a second an activation, and some of them round to float32 there.
+The backend could differentiate them on TensorFlow and PyTorch; JAX compiles half a
+second for each, and some round to float32 there.
 """
 
 import math
@@ -40,7 +40,7 @@ def _elu(alpha: float, scale: float = 1.0) -> tuple[Function, Function]:
 
 
 def leaky_relu(slope: float) -> tuple[Function, Function]:
-    """ReLU with a slope below zero, and its derivative."""
+    """Returns ReLU with a slope below zero, and its derivative."""
     return (
         lambda x: np.where(x > 0, x, slope * x),
         lambda x: np.where(x > 0, 1.0, slope),

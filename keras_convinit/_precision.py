@@ -1,15 +1,15 @@
-"""The precision in which norms, gains and statistics are computed."""
-
-from typing import Any
+"""Precision of norms, gains and statistics."""
 
 import keras
 
+from keras_convinit._types import DTypeLike
 
-def at_least_float32(dtype: Any) -> str:
-    """The dtype itself, or float32 where that is wider.
 
-    `keras.backend.result_type` does not say that: of float64 and float32 it makes
-    float32, except on TensorFlow.
+def at_least_float32(dtype: DTypeLike) -> str:
+    """Returns the wider of a dtype and float32.
+
+    `keras.backend.result_type` does not: for float64 and float32 it is float32, except
+    on TensorFlow.
 
     Args:
         dtype: A floating dtype of Keras, or its name.

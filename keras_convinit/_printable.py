@@ -1,18 +1,18 @@
-"""Names of others for a terminal, a figure or a page."""
+"""Escaping of foreign names for a terminal, a figure or a page."""
 
 
 def printable(text: object) -> str:
-    r"""A text on one line, in which nothing but letters, marks and spaces is left.
+    r"""Escapes everything in a text that is not printable.
 
-    A model from somebody else may name its layers as it likes: escape sequences that
-    rename or clear a terminal, line ends that break a table, marks that turn the
-    direction of writing.
+    The layer names of a third-party model may hold escape sequences that rename or
+    clear a terminal, line ends that break a table, or marks that reverse the direction
+    of writing.
 
     Args:
         text: A name, a path or a sentence.
 
     Returns:
-        The text, with what is not printable as Python would write it in a string.
+        The text on one line, with what is not printable escaped as in Python strings.
 
     Example:
         >>> from keras_convinit._printable import printable
@@ -26,5 +26,5 @@ def printable(text: object) -> str:
 
 
 def printable_lines(text: object) -> str:
-    """The same with several lines: what was put together of printable ones."""
+    """Escapes everything but line ends that is not printable."""
     return "\n".join(map(printable, str(text).split("\n")))

@@ -1,4 +1,4 @@
-"""Expectations over a standard normal variable, to close to machine precision."""
+"""Expectations over a standard normal variable, to about machine precision."""
 
 from collections.abc import Callable, Sequence
 
@@ -20,27 +20,27 @@ def gaussian_expectation(
     breakpoints: Sequence[float] = (),
     tolerance: float = 1e-14,
 ) -> float:
-    """E[function(z)] for z ~ N(0, 1), by adaptive composite Gauss-Legendre.
+    """Computes E[function(z)], z ~ N(0, 1), by adaptive composite Gauss-Legendre.
 
     Gauss-Hermite, the usual choice, errs in the first or second digit where the
-    function jumps, as the derivative of ReLU does. Panels have no such trouble: a
-    panel is halved until the rule agrees with itself, so kinks anywhere are found.
+    function jumps, as the derivative of ReLU does. Here each panel is halved until two
+    levels agree, which resolves kinks and jumps anywhere.
 
     Args:
-        function: maps an array of shape `(n,)` to one of the same shape.
-        breakpoints: points where the function may have kinks; a panel ends at each,
-            which saves the search for them.
-        tolerance: what a panel may err by, relative to the whole.
+        function: Maps an array of shape `(n,)` to one of the same shape.
+        breakpoints: Points where the function may have kinks; a panel ends at each,
+            which saves bisections.
+        tolerance: Error allowed in a panel, relative to the whole.
 
     Returns:
-        The expectation; not finite where the integral does not converge.
+        The expectation; inf or nan where the integral does not converge.
     """
     regular = np.arange(-LIMIT, LIMIT + 1)
     inner = [point for point in breakpoints if -LIMIT < point < LIMIT]
     edges = np.union1d(regular, inner)
     left, right = edges[:-1], edges[1:]
 
-    coarse = _panels(function, left, right)
+    coarse = _integrate_panels(function, left, right)
     whole = np.abs(coarse).sum()
     if not np.isfinite(whole) or np.abs(coarse[[0, -1]]).sum() > tolerance * whole:
         return float("nan" if np.isnan(whole) else "inf")
@@ -48,7 +48,7 @@ def gaussian_expectation(
     total = 0.0
     for _ in range(BISECTIONS):
         middle = (left + right) / 2
-        halves = _panels(function, np.r_[left, middle], np.r_[middle, right])
+        halves = _integrate_panels(function, np.r_[left, middle], np.r_[middle, right])
         lower, upper = np.split(halves, 2)
         fine = lower + upper
         open_ = np.abs(fine - coarse) > tolerance * whole
@@ -67,10 +67,10 @@ def gaussian_expectation(
     return total + float(coarse.sum())
 
 
-def _panels(
+def _integrate_panels(
     function: Callable[[np.ndarray], np.ndarray], left: np.ndarray, right: np.ndarray
 ) -> np.ndarray:
-    """The integral over each panel, density included."""
+    """Integrates over each panel, density included."""
     half = (right - left) / 2
     z = (left + half)[:, None] + half[:, None] * NODES
     density = np.exp(-np.square(z) / 2) / np.sqrt(2 * np.pi)

@@ -1,4 +1,4 @@
-"""The names under which Keras knows our classes. A released name is never changed."""
+"""Registration of classes with Keras. A released name is never changed."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -13,15 +13,15 @@ Class = TypeVar("Class", bound=type)
 def register(*aliases: str) -> Callable[[Class], Class]:
     """Registers a class as `"keras_convinit>Name"` and under short string aliases.
 
-    The full name is what files record; an alias is only what people type, such as
+    Files record the full name; an alias is for users, as in
     `Conv2D(kernel_initializer="zhang_backward")`.
 
     Args:
-        *aliases: snake_case words that no built-in of Keras uses. Only a class that
-            can be made without arguments may have one.
+        *aliases: Names in snake_case that no built-in of Keras has. The class must be
+            callable without arguments if there are any.
 
     Returns:
-        The decorator.
+        A class decorator.
     """
 
     def decorate(cls: Class) -> Class:

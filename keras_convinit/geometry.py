@@ -1,27 +1,28 @@
-"""How the units of a linear layer connect: all that an initializer needs to know."""
+"""Geometry of a linear layer: how its units connect, and the fans that follow."""
 
 import dataclasses
 import math
-from typing import Any
+from collections.abc import Sequence
 
 from keras_convinit._checks import kernel_shape
 
 
 @dataclasses.dataclass(frozen=True)
 class Geometry:
-    """How many weights meet in a unit of a linear layer, and how many leave one.
+    """Connectivity of a linear layer, from which its fans follow.
 
     Args:
         receptive_field: Number of positions in the kernel, such as 9 for 3x3.
-        in_channels: Channels that one output channel reads: per group.
-        out_channels: Channels that one input channel feeds: per group.
-        groups: Number of groups that do not see each other.
-        stride: Positions that the window moves by, multiplied over the dimensions.
-        transposed: Whether the layer is a transposed convolution, whose stride thins
-            out the inputs of a unit instead of its outputs.
-        output_axes: Axes of the kernel that tell output channels apart.
-        group_axes: Those of them that tell groups apart. None without groups, or where
-            groups lie side by side in the outputs, as those of a convolution do.
+        in_channels: Input channels per group.
+        out_channels: Output channels per group.
+        groups: Number of groups.
+        stride: Product of the strides over all dimensions.
+        transposed: Whether the layer is a transposed convolution, in which the stride
+            reduces the inputs of a unit instead of its outputs.
+        output_axes: Axes of the kernel that index output channels.
+        group_axes: Those of `output_axes` that index groups. Empty without groups, or
+            where the output axis holds all groups one after the other, as in a
+            convolution.
 
     Example:
         >>> from keras_convinit import Geometry
@@ -39,31 +40,31 @@ class Geometry:
     group_axes: tuple[int, ...] = ()
 
     @classmethod
-    def from_shape(cls, shape: Any) -> "Geometry":
-        """The geometry of an ordinary Dense or Conv kernel, (..., inputs, outputs).
+    def from_shape(cls, shape: Sequence[int]) -> "Geometry":
+        """Returns the geometry of an ordinary Dense or Conv kernel.
 
-        Groups, strides, depthwise and transposed layers cannot be seen in a shape, nor
-        can an `EinsumDense` kernel of rank 3 be told from that of a `Conv1D`.
+        A shape does not tell groups, strides, depthwise and transposed layers, nor an
+        `EinsumDense` kernel of rank 3 from that of a `Conv1D`.
 
         Args:
-            shape: Shape of the kernel, at least two positive integers.
+            shape: Shape of the kernel, `(..., inputs, outputs)`.
 
         Returns:
-            The geometry.
+            The geometry, with one group and stride 1.
 
         Raises:
-            ValueError: `shape` is not that of a kernel.
+            ValueError: `shape` has fewer than two dimensions, or one that is not a
+                positive integer.
         """
         *positions, inputs, outputs = kernel_shape(shape)
         return cls(math.prod(positions), inputs, outputs)
 
     def fans(self, stride_aware: bool = False) -> tuple[float, float]:
-        """How many weights meet in an output unit, and leave an input unit.
+        """Computes the number of weights into an output unit and out of an input unit.
 
         Args:
             stride_aware: Whether to count only the positions that a strided window
-                visits, on average. The papers ignore the stride, and so does the
-                default.
+                visits, on average. The papers ignore the stride, as does the default.
 
         Returns:
             `(fan_in, fan_out)`.
@@ -78,10 +79,10 @@ class Geometry:
 
     @property
     def total_in_channels(self) -> int:
-        """Input channels of the layer, over all groups."""
+        """Number of input channels of the layer, over all groups."""
         return self.groups * self.in_channels
 
     @property
     def total_out_channels(self) -> int:
-        """Output channels of the layer, over all groups."""
+        """Number of output channels of the layer, over all groups."""
         return self.groups * self.out_channels

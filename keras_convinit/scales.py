@@ -1,27 +1,27 @@
-"""How an activation changes the size of a Gaussian signal, forward and backward.
+"""Second moments of activations and their derivatives, for Gaussian pre-activations.
 
-Both papers need one number for each activation: what the variance of the weights must
-be multiplied by so that the activation costs nothing.
+The rules of both papers need one number for each activation: the factor on the variance
+of the weights that compensates the activation.
 """
 
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from keras_convinit._checks import positive
 from keras_convinit._closed_forms import Function
 from keras_convinit._quadrature import gaussian_expectation
+from keras_convinit._types import ActivationLike
 from keras_convinit.activations import elementwise
 
 # Where the activations of Keras have kinks, as pre-activations.
 KINKS = (-6.0, -3.0, -1.0, -0.5, 0.0, 0.5, 1.0, 3.0, 6.0)
 
 
-def forward_scale(activation: Any, variance: float = 1.0) -> float:
-    """The numerator of Var(w) with which a forward signal keeps its second moment.
+def forward_scale(activation: ActivationLike, variance: float = 1.0) -> float:
+    """Computes the numerator of Var(w) that preserves the forward second moment.
 
     With pre-activations x ~ N(0, v), a layer of `fan_in` inputs phi(x) and weights of
     variance `forward_scale / fan_in` has outputs of variance v again:
@@ -33,8 +33,8 @@ def forward_scale(activation: Any, variance: float = 1.0) -> float:
     holds at the assumed variance only.
 
     Args:
-        activation: What the inputs of the layer went through: None, the name of a
-            Keras activation, an activation layer such as `LeakyReLU(0.25)`, or any
+        activation: The activation that precedes the layer: None, the name of a Keras
+            activation, an activation layer such as `LeakyReLU(0.25)`, or any
             elementwise function.
         variance: v, the variance of the pre-activations, a positive number.
 
@@ -43,8 +43,8 @@ def forward_scale(activation: Any, variance: float = 1.0) -> float:
         float32.
 
     Raises:
-        ValueError: `activation` is unknown or not elementwise, or has no second
-            moment; `variance` is not finite and positive.
+        ValueError: `activation` is unknown or not elementwise, or its second moment is
+            zero or infinite; `variance` is not a finite positive number.
 
     Example:
         >>> from keras_convinit import forward_scale
@@ -58,21 +58,21 @@ def forward_scale(activation: Any, variance: float = 1.0) -> float:
         initialization of convolution kernels*, eq. 22, with lambda read as
         E[phi(x)^2] / Var(x): the text below that equation defines its reciprocal.
     """
-    return _scale(_forward, activation, variance)
+    return _compute_scale(_compute_forward, activation, variance)
 
 
-def backward_scale(activation: Any, variance: float = 1.0) -> float:
-    """The numerator of Var(w) with which an error signal keeps its second moment.
+def backward_scale(activation: ActivationLike, variance: float = 1.0) -> float:
+    """Computes the numerator of Var(w) that preserves the second moment of errors.
 
-    With pre-activations x ~ N(0, v), an error signal that passes weights of variance
-    `backward_scale / fan_out` and the derivative phi'(x) keeps its variance:
+    With pre-activations x ~ N(0, v), a backpropagated error that passes weights of
+    variance `backward_scale / fan_out` and the derivative phi'(x) keeps its variance:
 
         backward_scale = 1 / E[phi'(sqrt(v) z)^2],  z ~ N(0, 1).
 
     Args:
-        activation: What the error signal passes: None, the name of a Keras
+        activation: The activation that follows the layer: None, the name of a Keras
             activation, an activation layer, or any elementwise function that the
-            Keras backend can differentiate.
+            backend can differentiate.
         variance: v, the variance of the pre-activations, a positive number.
 
     Returns:
@@ -81,8 +81,8 @@ def backward_scale(activation: Any, variance: float = 1.0) -> float:
 
     Raises:
         ValueError: `activation` is unknown, not elementwise or not differentiable, or
-            its derivative has no second moment or is zero; `variance` is not finite
-            and positive.
+            the second moment of its derivative is zero or infinite; `variance` is not
+            a finite positive number.
 
     Example:
         >>> from keras_convinit import backward_scale
@@ -95,36 +95,40 @@ def backward_scale(activation: Any, variance: float = 1.0) -> float:
         Zhang et al. 2022, eq. 34, with the derivative taken at the pre-activation:
         eq. 26 to 37 apply it to the error signal itself.
     """
-    return _scale(_backward, activation, variance)
+    return _compute_scale(_compute_backward, activation, variance)
 
 
-def _forward(activation: Any, variance: float) -> float:
+def _compute_forward(activation: ActivationLike, variance: float) -> float:
     phi = elementwise(activation)
-    return variance / _second_moment(phi.value, variance, phi.precision)
+    return variance / _compute_second_moment(phi.value, variance, phi.precision)
 
 
-def _backward(activation: Any, variance: float) -> float:
+def _compute_backward(activation: ActivationLike, variance: float) -> float:
     phi = elementwise(activation)
-    return 1 / _second_moment(phi.derivative, variance, phi.precision)
+    return 1 / _compute_second_moment(phi.derivative, variance, phi.precision)
 
 
-def _second_moment(function: Function, variance: float, precision: type) -> float:
-    deviation = math.sqrt(variance)
+def _compute_second_moment(
+    function: Function, variance: float, precision: type
+) -> float:
+    std = math.sqrt(variance)
     return gaussian_expectation(
-        lambda z: np.square(function(deviation * z)),
-        breakpoints=[kink / deviation for kink in KINKS],
+        lambda z: np.square(function(std * z)),
+        breakpoints=[kink / std for kink in KINKS],
         tolerance=1e-14 if precision == np.float64 else 1e-8,
     )
 
 
-def _scale(
-    rule: Callable[[Any, float], float], activation: Any, variance: Any
+def _compute_scale(
+    rule: Callable[[ActivationLike, float], float],
+    activation: ActivationLike,
+    variance: float,
 ) -> float:
     variance = positive("variance", variance)
     named = activation is None or isinstance(activation, str)
     try:
         # A name always means the same function; an object may change.
-        scale = (_remembered if named else _computed)(rule, activation, variance)
+        scale = (_apply_cached if named else _apply)(rule, activation, variance)
     except ZeroDivisionError:
         scale = math.inf
     if not 0 < scale < math.inf:
@@ -136,10 +140,12 @@ def _scale(
     return scale
 
 
-def _computed(
-    rule: Callable[[Any, float], float], activation: Any, variance: float
+def _apply(
+    rule: Callable[[ActivationLike, float], float],
+    activation: ActivationLike,
+    variance: float,
 ) -> float:
     return rule(activation, variance)
 
 
-_remembered = functools.lru_cache(maxsize=256)(_computed)
+_apply_cached = functools.lru_cache(maxsize=256)(_apply)

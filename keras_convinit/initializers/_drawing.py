@@ -58,7 +58,7 @@ class SeededInitializer(keras.initializers.Initializer):
         )
 
 
-class FanInitializer(SeededInitializer):
+class FanInitializer(SeededInitializer, abc.ABC):
     """Normal weights, not truncated, whose variance follows from the layer's geometry.
 
     A subclass has `kernel_variance(geometry)` and nothing more. Keras calls it with a

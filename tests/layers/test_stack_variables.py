@@ -2,10 +2,10 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from stacks import array, chain, close, dense, gaussian
+from stacks import array, chain, close, dense, functional, gaussian
 
 import keras_convinit
-from keras_convinit.layers import ScaledResidualStack
+from keras_convinit.layers import ScaledResidualStack, stacked_variables_of
 
 
 def test_a_variable_of_the_branch_is_one_variable_with_an_axis_more():
@@ -124,3 +124,54 @@ def test_kernels_have_the_geometry_of_one_block():
     assert (convolution.copies, dense.copies) == (5, 5)
     (kernel, _) = keras_convinit.kernels_of(stack.block(0))
     assert tuple(convolution.variable.shape) == (5, *kernel.variable.shape)
+
+
+def test_rows_of_the_variables_are_values_of_the_template(rng):
+    stack = ScaledResidualStack(functional(), 3)
+    # The template of a functional model is built before the stack is.
+    assert stack.branch.built
+    assert stack.stacked_variables == ()
+    assert stacked_variables_of(stack) == ()
+    stack.build((None, 6))
+    pairs = stack.stacked_variables
+    assert stacked_variables_of(stack) == pairs
+    assert [pair.variable for pair in pairs] == stack.weights
+    assert [pair.template for pair in pairs] == stack.branch.weights
+    for pair in pairs:
+        pair.variable.assign(gaussian(rng, *pair.variable.shape))
+    x = gaussian(rng, 4, 6)
+    y = keras.ops.convert_to_tensor(x)
+    for index in range(3):
+        values = [(pair.template, pair.variable[index]) for pair in pairs]
+        with keras.StatelessScope(values):
+            y = y + stack.branch(y) * stack.branch_factor
+    close(array(stack(x)), array(y))
+
+
+def test_blocks_are_called_by_their_paths():
+    stack = ScaledResidualStack(layers.Dense(6), 3, name="stage")
+    stack.build((None, 6))
+    assert stack.block_path(1) == "block_1"
+    assert stack.block_path(1, "dense/kernel") == "block_1/dense/kernel"
+    assert stack.block(1).name == "stage_block_1"
+
+
+def test_initial_values_are_those_of_a_new_stack(rng):
+    def branch():
+        return [
+            layers.Dense(9, kernel_initializer=keras.initializers.HeNormal(seed=1)),
+            layers.Dense(6, bias_initializer="ones"),
+        ]
+
+    stack, other = ScaledResidualStack(branch(), 3), ScaledResidualStack(branch(), 3)
+    with pytest.raises(ValueError, match="must be built"):
+        stack.draw_initial_values()
+    for each in (stack, other):
+        each.build((None, 6))
+    for variable in stack.weights:
+        variable.assign(gaussian(rng, *variable.shape))
+    drawn = stack.draw_initial_values()
+    assert [values.shape for values in drawn] == [tuple(v.shape) for v in stack.weights]
+    seeded, _, _, ones = drawn
+    np.testing.assert_array_equal(seeded, array(other.weights[0]))
+    np.testing.assert_array_equal(ones, array(other.weights[3]))

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from keras_convinit import forward_scale
-from keras_convinit._quadrature import gaussian_expectation
 from keras_convinit.activations import elementwise
 from keras_convinit.initializers import ZhangBackward, ZhangForward
+from keras_convinit.scales import gaussian_expectation
 
 WIDTH, DEPTH = 1000, 30
 

@@ -2,9 +2,9 @@
 
 Importing this package is all it takes: Keras then knows its initializers and layers.
 
-What reads and changes whole models (`initialize`, `signal_report` and the rest of
-`graph`, `schemes` and `diagnostics`) is imported when it is first asked for: a program
-that only loads a model does not wait for it.
+Modules that read and change whole models (`graph`, `schemes`, `diagnostics`), and what
+is public of them, are imported when they are first asked for: a program that only loads
+a model does not wait for them.
 """
 
 import importlib
@@ -17,7 +17,7 @@ from keras_convinit.layers import fold
 from keras_convinit.scales import backward_scale, forward_scale
 
 if TYPE_CHECKING:
-    from keras_convinit import graph, schemes
+    from keras_convinit import diagnostics, graph, schemes
     from keras_convinit.diagnostics.hessian_norm import HessianNorm, hessian_norm
     from keras_convinit.diagnostics.signal_monitor import SignalMonitor
     from keras_convinit.diagnostics.signal_report import SignalReport, signal_report
@@ -36,6 +36,7 @@ __all__ = [
     "SignalMonitor",
     "SignalReport",
     "backward_scale",
+    "diagnostics",
     "fold",
     "forward_scale",
     "graph",
@@ -50,30 +51,19 @@ __all__ = [
     "suggest_gamma",
 ]
 
-# Name -> the module it is in. Nothing of these is registered with Keras.
-_ON_DEMAND = {
-    "GammaSuggestion": "diagnostics",
-    "HessianNorm": "diagnostics",
-    "InitializationReport": "schemes",
-    "SignalMonitor": "diagnostics",
-    "SignalReport": "diagnostics",
-    "hessian_norm": "diagnostics",
-    "initialize": "schemes",
-    "signal_report": "diagnostics",
-    "suggest_gamma": "diagnostics",
-}
-_MODULES = ("diagnostics", "graph", "schemes")
+# Nothing of these is registered with Keras.
+_LATE = ("graph", "schemes", "diagnostics")
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    if name not in _ON_DEMAND:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_ON_DEMAND[name]}"), name)
-    globals()[name] = value
+    if name in _LATE:
+        return importlib.import_module(f"{__name__}.{name}")
+    owner = next(m for m in map(__getattr__, _LATE) if name in m.__all__)
+    globals()[name] = value = getattr(owner, name)
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_ON_DEMAND, *_MODULES})
+    return sorted({*globals(), *__all__})

@@ -15,6 +15,41 @@ from keras_convinit._closed_forms import (
     leaky_relu,
 )
 
+
+@dataclasses.dataclass(frozen=True)
+class Multiplied:
+    """Multiplies by a number, as an activation.
+
+    Args:
+        factor: The number.
+    """
+
+    factor: float
+
+    def __call__(self, x: Any) -> Any:
+        """The product."""
+        return self.factor * x
+
+
+class Chain:
+    """Activations one after the other, as one.
+
+    Args:
+        parts: The activations, in order, each as `elementwise` takes it.
+        name: A name to print.
+    """
+
+    def __init__(self, parts: tuple[Any, ...], name: str) -> None:
+        self.parts = parts
+        self.__name__ = name
+
+    def __call__(self, x: Any) -> Any:
+        """What comes out of the last one."""
+        for part in self.parts:
+            x = _function(part)(x)
+        return x
+
+
 PROBE = np.linspace(-4.0, 4.0, 42)
 
 
@@ -46,6 +81,11 @@ def elementwise(activation: Any) -> Elementwise:
     Raises:
         ValueError: `activation` is unknown, or not elementwise.
     """
+    if isinstance(activation, Chain):
+        return _one_after_the_other([elementwise(part) for part in activation.parts])
+    if isinstance(activation, Multiplied):
+        factor = activation.factor
+        return Elementwise(lambda x: factor * x, lambda x: np.full_like(x, factor))
     if isinstance(activation, keras.layers.PReLU):
         # Over channels of slope a, E[phi^2] = (1 + mean(a^2)) / 2: a leaky ReLU.
         slope = float(np.sqrt(np.mean(np.square(_slopes(activation)))))
@@ -57,6 +97,23 @@ def elementwise(activation: Any) -> Elementwise:
         if function is getattr(keras.activations, name, None):
             return Elementwise(*closed_form)
     return _by_backend(activation, function)
+
+
+def _one_after_the_other(parts: list[Elementwise]) -> Elementwise:
+    def value(points: np.ndarray) -> np.ndarray:
+        for part in parts:
+            points = part.value(points)
+        return points
+
+    def derivative(points: np.ndarray) -> np.ndarray:
+        slope = np.ones_like(points)
+        for part in parts:
+            slope = slope * part.derivative(points)
+            points = part.value(points)
+        return slope
+
+    wide = all(part.precision == np.float64 for part in parts)
+    return Elementwise(value, derivative, np.float64 if wide else np.float32)
 
 
 def _function(activation: Any) -> Callable[[Any], Any]:

@@ -183,6 +183,7 @@ PUBLIC = [
     (name, getattr(module, name))
     for module in (
         keras_convinit,
+        keras_convinit.diagnostics,
         keras_convinit.graph,
         keras_convinit.initializers,
         keras_convinit.layers,
@@ -198,11 +199,9 @@ PUBLIC = [
 DATA = {
     "Kernel",
     "RelativeChange",
-    "GradInitPreset",
-    "InitializationReport",
-    "LeftAlone",
-    "Preset",
-    "Row",
+    "LayerContext",
+    "ScaledVariable",
+    "SearchProblem",
 }
 
 

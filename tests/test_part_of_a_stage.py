@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import keras_convinit
-from keras_convinit.graph import read
+from keras_convinit.graph import analyze
 from keras_convinit.layers import ScaledResidual, ScaledResidualStack, fold
 
 
@@ -67,8 +67,8 @@ def test_blocks_and_copies_are_of_the_same_stage(tmp_path):
 
 
 def test_the_graph_tells_the_factor():
-    graph = read(model_of(keras.layers.Dense(6)))
-    assert [site.branch_factor for site in graph.sites] == [0.25, 0.25]
+    graph = analyze(model_of(keras.layers.Dense(6)))
+    assert [site.branch_factor for site in graph.kernels] == [0.25, 0.25]
     assert graph.stages == (4,)
 
 

@@ -18,18 +18,17 @@ import keras
 import numpy as np
 from paired import compare_all, keep, show
 
-from keras_convinit.graph import read
+from keras_convinit.graph import analyze, make_executable
 from keras_convinit.lab import models
-from keras_convinit.schemes import GradInit, MetaInit
-from keras_convinit.schemes._inference import program_of
-from keras_convinit.schemes._search import Problem
-from keras_convinit.schemes._stream import Stream
+from keras_convinit.schemes import BatchSampler, GradInit, MetaInit, SearchProblem
 
 
 def search_of(scheme, model, data, loss):
     """The search of a scheme, ready for its first step."""
-    problem = Problem(model, read(model), program_of(model, None), loss, set())
-    return scheme.search(problem, Stream(model, data, type(scheme).__name__), 0)
+    analysis = analyze(model)
+    program = make_executable(analysis.program)
+    problem = SearchProblem(model, analysis, program, loss, set())
+    return scheme.search(problem, BatchSampler(model, data, "benchmark"), 0)
 
 
 def main(arguments=None):

@@ -179,6 +179,21 @@ def get_accelerator() -> str | None:
     return _load_backend().get_accelerator()
 
 
+def remember_values(
+    layer: keras.layers.Layer, parts: Sequence[Any]
+) -> contextlib.AbstractContextManager[None]:
+    """While it lasts, what a layer computes is computed again with the same values.
+
+    Inside a `keras.RematScope` layers are made that are computed again on the way back,
+    when a scope without state has been left. PyTorch then runs their Python code.
+
+    Args:
+        layer: A layer that is about to be called in a scope without state.
+        parts: The layers that it holds, at any depth, itself among them.
+    """
+    return _load_backend().remember_values(layer, parts)
+
+
 @contextlib.contextmanager
 def preserve_state(model: keras.Model) -> Iterator[None]:
     """Leaves what is not the values of a model's variables as it was before.

@@ -271,6 +271,14 @@ def get_accelerator() -> str | None:
     return tf.config.experimental.get_device_details(physical).get("device_name", kind)
 
 
+def remember_values(
+    layer: keras.layers.Layer, parts: Sequence[Any]
+) -> contextlib.AbstractContextManager[None]:
+    """See `keras_convinit.backend`."""
+    # What is computed again is a part of a program, which has its values.
+    return contextlib.nullcontext()
+
+
 @contextlib.contextmanager
 def preserve_state(_: keras.Model) -> Iterator[None]:
     """See `keras_convinit.backend`."""

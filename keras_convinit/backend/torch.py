@@ -1,6 +1,7 @@
 """What we need of PyTorch and Keras does not offer."""
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -197,6 +198,43 @@ def get_accelerator() -> str | None:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return None if device.type == "cpu" else device.type
+
+
+@contextlib.contextmanager
+def remember_values(layer: keras.layers.Layer, parts: Sequence[Any]) -> Iterator[None]:
+    """See `keras_convinit.backend`."""
+    # A stack or a wrapper of ours sees to it itself.
+    parts = [part for part in parts if "rematerialized_call" not in vars(part)]
+    values = [(variable, variable.value) for variable in layer.variables]
+    running = True
+
+    def remembering(part: Any) -> Callable[..., Any]:
+        decide = part.rematerialized_call
+
+        def rematerialized_call(call: Any, *args: Any, **kwargs: Any) -> Any:
+            @functools.wraps(call)
+            def again(*args: Any, **kwargs: Any) -> Any:
+                if running:
+                    return call(*args, **kwargs)
+                scope = keras.StatelessScope(values, initialize_variables=False)
+                # What is inside may have to be computed again in its turn.
+                with scope, remember_values(layer, parts):
+                    return call(*args, **kwargs)
+
+            decided = decide(again, *args, **kwargs)
+            return call if decided is again else decided
+
+        return rematerialized_call
+
+    # Not through Keras, which would look at what is set.
+    for part in parts:
+        object.__setattr__(part, "rematerialized_call", remembering(part))
+    try:
+        yield
+    finally:
+        running = False
+        for part in parts:
+            object.__delattr__(part, "rematerialized_call")
 
 
 @contextlib.contextmanager

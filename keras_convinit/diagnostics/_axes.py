@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from keras_convinit.graph import Trace
+from keras_convinit.graph import Program
 
 
 def axis_of_output(layer: Any, given: Any, outputs: Any) -> int:
@@ -20,7 +20,7 @@ def axis_of_output(layer: Any, given: Any, outputs: Any) -> int:
     return given[0][1] if given else -1
 
 
-def axis_of_input(program: Trace, x: Any) -> int:
+def axis_of_input(program: Program, x: Any) -> int:
     """The axis of the channels of an input of the model."""
     if len(x.shape) < 3:
         return -1

@@ -25,7 +25,7 @@ from keras_convinit.diagnostics._axes import axis_of_input
 from keras_convinit.diagnostics._points import Points
 from keras_convinit.diagnostics._step import Step
 from keras_convinit.diagnostics._walk import Walk
-from keras_convinit.graph import Trace
+from keras_convinit.graph import Program
 from keras_convinit.graph.program import as_input
 from keras_convinit.layers import stacked_variables_of
 
@@ -89,7 +89,7 @@ class Measurer:
     """
 
     def __init__(
-        self, model: keras.Model, program: Trace, loss: Any, supervised: bool
+        self, model: keras.Model, program: Program, loss: Any, supervised: bool
     ) -> None:
         self._model = weakref.ref(model)
         self._program = program

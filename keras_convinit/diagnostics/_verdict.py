@@ -170,7 +170,11 @@ def _on_every_path(steps: Sequence[Step]) -> set[int]:
     return found
 
 
-def sentence(troubles: Sequence[Trouble], duplicates: Sequence[tuple[str, ...]]) -> str:
+def sentence(
+    troubles: Sequence[Trouble],
+    duplicates: Sequence[tuple[str, ...]],
+    unopened: Sequence[str] = (),
+) -> str:
     """All of it in one line."""
     dead = [trouble for trouble in troubles if trouble.kind == "dead"]
     parts = [str(trouble) for trouble in troubles if trouble.kind != "dead"]
@@ -181,4 +185,8 @@ def sentence(troubles: Sequence[Trouble], duplicates: Sequence[tuple[str, ...]])
         more = f" and {len(duplicates) - 1} more" if len(duplicates) > 1 else ""
         equal = " = ".join(map(printable, duplicates[0]))
         parts.append(f"equal kernels: {equal}{more}")
-    return "; ".join(parts) or "steady"
+    parts = parts or ["steady"]
+    if unopened:
+        more = f" and {len(unopened) - 1} more" if len(unopened) > 1 else ""
+        parts.append(f"not looked inside: {printable(unopened[0])}{more}")
+    return "; ".join(parts)

@@ -17,7 +17,7 @@ from keras_convinit.diagnostics._axes import axis_of_input, axis_of_output
 from keras_convinit.diagnostics._kinds import has_activation
 from keras_convinit.diagnostics._points import Points
 from keras_convinit.diagnostics._step import Step
-from keras_convinit.graph import Trace, Value, open_up, trace
+from keras_convinit.graph import Program, TensorRef, expand, trace
 from keras_convinit.graph.composites import Cast, apply_block, enter_stack
 from keras_convinit.graph.program import takes_training
 
@@ -50,12 +50,12 @@ class Walk:
         self._handles = handles
         self._block: tuple[Any, int] | None = None
         self._names: collections.Counter[str] = collections.Counter()
-        self._programs: dict[int, Trace | None] = {}
+        self._programs: dict[int, Program | None] = {}
         # Source and channel axis of a tensor; an id is free again when it is gone.
         self._known: dict[int, tuple[int, int]] = {}
         self._kept: list[Any] = []
 
-    def run(self, program: Trace, inputs: Any) -> Any:
+    def run(self, program: Program, inputs: Any) -> Any:
         """Runs a whole model, whose inputs are converted already."""
         for index, x in enumerate(keras.tree.flatten(inputs)):
             if _statistics.is_floating(x):
@@ -66,7 +66,7 @@ class Walk:
         """The index of the step that a tensor comes from, or less than 0."""
         return self._known.get(id(x), (-1, -1))[0]
 
-    def _run(self, program: Trace, inputs: Any, prefix: str) -> Any:
+    def _run(self, program: Program, inputs: Any, prefix: str) -> Any:
         sources = {
             value.id: self._known.get(id(x))
             for value, x in zip(
@@ -84,7 +84,7 @@ class Walk:
             )
             for value, x in pairs:
                 # The program may have converted what it was given.
-                known = sources.get(value.id) if isinstance(value, Value) else None
+                known = sources.get(value.id) if isinstance(value, TensorRef) else None
                 if known is not None:
                     self._note(x, *known)
             return self._apply(f"{prefix}{step.path}", step.layer, args, kwargs)
@@ -115,13 +115,13 @@ class Walk:
             x = enter_stack(layer, part, *args, **kwargs)
             if x is not NotImplemented:
                 return self._stack(path, layer, x)
-            return open_up(layer, part, *args, **kwargs)
+            return expand(layer, part, *args, **kwargs)
         program = self._program(layer)
         if program is None:
             return NotImplemented
         return self._run(program, args[0], f"{path}/")
 
-    def _program(self, model: Any) -> Trace | None:
+    def _program(self, model: Any) -> Program | None:
         # The branch of a stack is run many times.
         if id(model) not in self._programs:
             try:

@@ -16,7 +16,12 @@ from keras_convinit.diagnostics._remembered import remembered
 from keras_convinit.diagnostics._rows import rows_of
 from keras_convinit.diagnostics._verdict import Trouble, sentence, troubles_of
 from keras_convinit.diagnostics.signal_row import SignalRow
-from keras_convinit.graph import expand, regularizes_outputs, trace_opened
+from keras_convinit.graph import (
+    is_custom_composite,
+    make_executable,
+    regularizes_outputs,
+    trace_opened,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +36,8 @@ class SignalReport:
         loss: The loss of the batch; None where there were no labels.
         troubles: What is wrong with the signals.
         duplicates: Groups of kernels that have equal content.
+        unopened: The layers of the user's own that are made of layers, and into which
+            the report could not look: signals inside may vanish unseen.
 
     Example:
         >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
@@ -44,11 +51,12 @@ class SignalReport:
     loss: float | None
     troubles: tuple[Trouble, ...]
     duplicates: tuple[tuple[str, ...], ...]
+    unopened: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
-        """What is wrong, in one line, or `"steady"`."""
-        return sentence(self.troubles, self.duplicates)
+        """What is wrong, in one line, or `"steady"`, and where it did not look."""
+        return sentence(self.troubles, self.duplicates, self.unopened)
 
     def __str__(self) -> str:
         return _table.text(self.rows, self.verdict)
@@ -129,7 +137,8 @@ def signal_report(
     is given, to which nothing is added.
 
     The verdict names the first layer whose signal is 10 times larger or smaller than
-    at its start: `report.troubles` has the details.
+    at its start: `report.troubles` has the details. It also names what the report could
+    not look into: layers of the user's own whose parts cannot be seen at work.
 
     Args:
         model: A built model.
@@ -190,7 +199,7 @@ def signal_report(
             (layers, variables, repr(kinds), *identity),
             lambda: Measurer(
                 model,
-                expand(
+                make_executable(
                     trace_opened(model, x, training=True),
                     stay_whole=regularizes_outputs,
                 ),
@@ -206,4 +215,7 @@ def signal_report(
         measurement.loss if y is not None else None,
         troubles_of(measurement.steps, rows),
         duplicates_of(measurement),
+        tuple(
+            step.path for step in measurement.steps if is_custom_composite(step.layer)
+        ),
     )

@@ -12,7 +12,7 @@ from keras_convinit._checks import positive
 from keras_convinit._data import take_first_batch
 from keras_convinit.diagnostics.signal_report import signal_report
 from keras_convinit.diagnostics.signal_row import SignalRow
-from keras_convinit.graph import Site, read
+from keras_convinit.graph import KernelContext, analyze
 from keras_convinit.scales import backward_scale
 
 # One per cent of a kernel's norm in the first step.
@@ -155,7 +155,7 @@ def suggest_gamma(
             _gamma_of(site, values),
             learning_rate * row.gradient_norm / row.weight_norm,
         )
-        for site in read(model, batch.x).sites
+        for site in analyze(model, batch.x).kernels
         if site.normalized and site.kernel.gain is None
         for row, values in _measured(site, measured)
         if row.gradient_norm is not None and row.weight_norm
@@ -182,7 +182,7 @@ def suggest_gamma(
 
 
 def _measured(
-    site: Site, rows: dict[str, SignalRow]
+    site: KernelContext, rows: dict[str, SignalRow]
 ) -> Iterator[tuple[SignalRow, Any]]:
     """The rows of a kernel, with its values: of a stack's one for each block."""
     values = keras.ops.convert_to_tensor(site.kernel.variable)
@@ -199,7 +199,7 @@ def _measured(
         yield next(rows[path] for path in paths if path in rows), values[number]
 
 
-def _gamma_of(site: Site, values: Any) -> float:
+def _gamma_of(site: KernelContext, values: Any) -> float:
     values = keras.ops.cast(values, "float32")
     variance = float(
         keras.ops.convert_to_numpy(keras.ops.mean(keras.ops.square(values)))

@@ -1,6 +1,6 @@
 """Reads a model as plain data, and leaves it as it is.
 
-`trace` gives the program of layer calls, which can be run; `read` what stands around
+`trace` gives the program of layer calls, which can be run; `analyze` what stands around
 each kernel.
 """
 
@@ -10,33 +10,42 @@ from keras_convinit.graph._activation import name_of as activation_name
 from keras_convinit.graph._expansion import (
     BlockBegins,
     BlockEnds,
-    expand,
+    make_executable,
     regularizes_outputs,
 )
-from keras_convinit.graph.composites import ScaledSum, open_up
-from keras_convinit.graph.program import Call, Opened, Trace, Value, takes_training
-from keras_convinit.graph.reading import read
-from keras_convinit.graph.site import Conflict, Graph, Site, Unread
+from keras_convinit.graph._own_layers import is_custom_composite, is_custom_layer
+from keras_convinit.graph.composites import ScaledSum, expand
+from keras_convinit.graph.program import (
+    LayerCall,
+    OpenedCall,
+    Program,
+    TensorRef,
+    takes_training,
+)
+from keras_convinit.graph.reading import analyze
+from keras_convinit.graph.site import Conflict, KernelContext, ModelAnalysis, Unread
 from keras_convinit.graph.tracing import trace, trace_opened
 
 __all__ = [
     "BlockBegins",
     "BlockEnds",
-    "Call",
     "Conflict",
-    "Graph",
-    "Opened",
+    "KernelContext",
+    "LayerCall",
+    "ModelAnalysis",
+    "OpenedCall",
+    "Program",
     "ScaledSum",
-    "Site",
-    "Trace",
+    "TensorRef",
     "Unread",
-    "Value",
     "activation_name",
+    "analyze",
     "canonical_activation",
     "expand",
     "fused_activation",
-    "open_up",
-    "read",
+    "is_custom_composite",
+    "is_custom_layer",
+    "make_executable",
     "regularizes_outputs",
     "takes_training",
     "trace",

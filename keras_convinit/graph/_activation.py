@@ -3,6 +3,9 @@
 from typing import Any
 
 import keras
+import numpy as np
+
+from keras_convinit.activations import PROBE, Chain, Multiplied, elementwise
 
 LAYERS = (
     keras.layers.Activation,
@@ -63,10 +66,80 @@ def canonical(activation: Any) -> Any:
 
 def same(first: Any, second: Any) -> bool:
     """Whether two activations are the same function."""
-    return first is second or _key(first) == _key(second)
+    return first is second or key_of(first) == key_of(second)
 
 
-def _key(activation: Any) -> Any:
+def chained(first: Any, second: Any, otherwise: Any) -> Any:
+    """Two activations one after the other, as one.
+
+    Args:
+        first: The activation that comes first, None for the linear one.
+        second: The one that is applied to what that gives.
+        otherwise: Which of them to give where they are not elementwise together.
+
+    Returns:
+        One activation: one of the two, where it says all.
+    """
+    if first is None or second is None:
+        return second if first is None else first
+    parts: list[Any] = []
+    for part in (*_parts(first), *_parts(second)):
+        if parts and isinstance(part, Multiplied) and isinstance(parts[-1], Multiplied):
+            part = Multiplied(parts.pop().factor * part.factor)
+        if part != Multiplied(1.0):
+            parts.append(part)
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    both = Chain(tuple(parts), _formula(parts))
+    try:
+        values, *alone = (
+            elementwise(one).value(PROBE) for one in (both, second, first)
+        )
+    except ValueError:
+        # What is not elementwise is to be told by its name.
+        factors = [isinstance(one, Multiplied) for one in (first, second)]
+        return otherwise if not any(factors) else second if factors[0] else first
+    for one, same_values in zip((second, first), alone, strict=True):
+        # One that does nothing to what the other gives, such as ReLU behind ReLU.
+        if np.allclose(values, same_values, rtol=1e-6, atol=1e-9):
+            return one
+    return both
+
+
+def without_factors(activation: Any) -> Any:
+    """An activation without the numbers that it multiplies by."""
+    found = None
+    for part in _parts(activation):
+        if not isinstance(part, Multiplied):
+            found = chained(found, part, part)
+    return found
+
+
+def last_of(activation: Any) -> Any:
+    """The activation that a signal has gone through last, factors aside."""
+    return _parts(without_factors(activation))[-1]
+
+
+def _parts(activation: Any) -> tuple[Any, ...]:
+    return activation.parts if isinstance(activation, Chain) else (activation,)
+
+
+def _formula(parts: list[Any]) -> str:
+    told = "x"
+    for part in parts:
+        if isinstance(part, Multiplied):
+            told = f"{part.factor:.4g} {told}"
+        else:
+            told = f"{name_of(part)}({told})"
+    return told
+
+
+def key_of(activation: Any) -> Any:
+    """What two activations have in common if they are the same function."""
+    if isinstance(activation, Chain):
+        return tuple(map(key_of, activation.parts))
+    # Several operations have one of their own.
+    activation = getattr(activation, "key", activation)
     if not isinstance(activation, keras.Operation):
         return activation
     if getattr(activation, "variables", ()):
@@ -83,7 +156,7 @@ def _key(activation: Any) -> Any:
 
 
 def name_of(activation: Any) -> str:
-    """A name to print for an activation as a `Site` has it.
+    """A name to print for an activation as a `KernelContext` has it.
 
     Args:
         activation: None, a function, a layer or an operation.
@@ -98,6 +171,8 @@ def name_of(activation: Any) -> str:
     """
     if activation is None:
         return "linear"
+    if isinstance(activation, Multiplied):
+        return f"{activation.factor:.4g} x"
     if isinstance(activation, keras.Operation):
         return type(activation).__name__
     return str(getattr(activation, "__name__", type(activation).__name__))

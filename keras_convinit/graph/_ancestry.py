@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import keras
 
-from keras_convinit.graph._effect import Effect, Kind
-from keras_convinit.graph.program import Trace, Value
+from keras_convinit.graph._effect import Effect, OpKind
+from keras_convinit.graph.program import Program, TensorRef
 
 
 class Ancestry:
@@ -16,7 +16,7 @@ class Ancestry:
         effects: What each of its calls does.
     """
 
-    def __init__(self, program: Trace, effects: list[Effect]) -> None:
+    def __init__(self, program: Program, effects: list[Effect]) -> None:
         self.effects = effects
         # The index of the call that gives a value, for all but the inputs.
         self.producer = {n: c.index for c in program.calls for n in c.outputs}
@@ -32,7 +32,7 @@ class Ancestry:
             for number in call.outputs:
                 self._sources[number] |= before
         for output in keras.tree.flatten(program.outputs):
-            if isinstance(output, Value):
+            if isinstance(output, TensorRef):
                 self.uses[output.id] += 1
 
     def fork(self, values: list[int]) -> int | None:
@@ -61,7 +61,9 @@ class Ancestry:
         calls = frozenset(self.producer[n] for n in values)
         for index in calls:
             effect = self.effects[index]
-            if effect.kind is not Kind.KERNEL and not allowed.issuperset(effect.inputs):
+            if effect.kind is not OpKind.KERNEL and not allowed.issuperset(
+                effect.inputs
+            ):
                 return None
         return calls
 

@@ -4,10 +4,10 @@ import dataclasses
 from collections.abc import Iterator
 
 from keras_convinit.graph._ancestry import Ancestry
-from keras_convinit.graph._effect import Effect, Kind, constant_factor, is_addition
-from keras_convinit.graph._flow import Origin, factors_of
+from keras_convinit.graph._effect import Effect, OpKind, is_addition
+from keras_convinit.graph._flow import Upstream, factors_of
 from keras_convinit.graph.composites import ScaledSum
-from keras_convinit.graph.program import Call, Trace
+from keras_convinit.graph.program import LayerCall, Program
 from keras_convinit.kernels import Kernel
 
 
@@ -37,9 +37,9 @@ class Block:
 
 
 def blocks_of(
-    program: Trace,
+    program: Program,
     effects: list[Effect],
-    origins: dict[int, Origin],
+    origins: dict[int, Upstream],
     kernels: list[tuple[Kernel, ...]],
 ) -> list[Block]:
     """The residual blocks of a program, in order of their sums.
@@ -62,9 +62,9 @@ def blocks_of(
 class _Finder:
     def __init__(
         self,
-        program: Trace,
+        program: Program,
         effects: list[Effect],
-        origins: dict[int, Origin],
+        origins: dict[int, Upstream],
         kernels: list[tuple[Kernel, ...]],
     ) -> None:
         self.program = program
@@ -80,7 +80,7 @@ class _Finder:
         for call, effect in zip(
             reversed(self.calls), reversed(self.effects), strict=True
         ):
-            is_sum = effect.kind is Kind.SUM and is_addition(call.layer)
+            is_sum = effect.kind is OpKind.SUM and is_addition(call.layer)
             if not is_sum or call.index in within:
                 continue
             # One plus after the other may be one sum, or sums one after the other.
@@ -94,7 +94,7 @@ class _Finder:
                 found.append(block)
         return found[::-1]
 
-    def _terms(self, call: Call) -> tuple[list[int], set[int]]:
+    def _terms(self, call: LayerCall) -> tuple[list[int], set[int]]:
         """What is added up in the end, and the sums on the way there."""
         terms: list[int] = []
         sums: set[int] = set()
@@ -104,7 +104,7 @@ class _Finder:
             if (
                 inner is not None
                 and self.ancestry.uses[number] == 1
-                and self.effects[inner.index].kind is Kind.SUM
+                and self.effects[inner.index].kind is OpKind.SUM
                 and is_addition(inner.layer)
                 and not isinstance(inner.layer, ScaledSum)
             ):
@@ -115,7 +115,7 @@ class _Finder:
                 terms.append(number)
         return terms, sums
 
-    def _block(self, call: Call, terms: list[int]) -> Block | None:
+    def _block(self, call: LayerCall, terms: list[int]) -> Block | None:
         fork = self.ancestry.fork(terms)
         if fork is None:
             return None
@@ -143,7 +143,7 @@ class _Finder:
         )
 
     def _sides(
-        self, call: Call, paths: list[frozenset[int]]
+        self, call: LayerCall, paths: list[frozenset[int]]
     ) -> tuple[int | None, list[int]]:
         """Which term is the shortcut, and which ones are branches."""
         order = range(len(paths))
@@ -161,7 +161,7 @@ class _Finder:
         return first[2], [i for i in order if i != first[2]]
 
     def _with_kernels(self, path: frozenset[int]) -> list[int]:
-        return [i for i in path if self.effects[i].kind is Kind.KERNEL]
+        return [i for i in path if self.effects[i].kind is OpKind.KERNEL]
 
     def _field(self, path: frozenset[int]) -> int:
         return sum(k.geometry.receptive_field for i in path for k in self.kernels[i])
@@ -173,12 +173,12 @@ class _Finder:
         if index is None or index not in path:
             return
         effect = self.effects[index]
-        if effect.kind is Kind.KERNEL:
+        if effect.kind is OpKind.KERNEL:
             yield index
             return
-        factor[0] *= constant_factor(self.calls[index])
+        factor[0] *= 1.0 if effect.factor is None else effect.factor
         before = effect.inputs
-        if effect.kind is Kind.PRODUCT:
+        if effect.kind is OpKind.PRODUCT:
             before = factors_of(effect, self.origins, self.program)
         for inner in before:
             yield from self._last(inner, path, factor)

@@ -12,11 +12,11 @@ from keras_convinit._kinds import HOMOGENEOUS_LAYERS
 from keras_convinit.activations import elementwise
 from keras_convinit.graph._activation import LAYERS, OPERATIONS, canonical, fused
 from keras_convinit.graph.composites import Cast, ScaledSum
-from keras_convinit.graph.program import Call, Trace, Value
+from keras_convinit.graph.program import LayerCall, Program, TensorRef
 from keras_convinit.layers import ScalarBias, ScalarMultiplier
 
 
-class Kind(enum.Enum):
+class OpKind(enum.Enum):
     """What a call does."""
 
     SOURCE = "gives a signal out of something that is none"
@@ -39,12 +39,15 @@ class Effect:
             floating, such as a mask, is none.
         activation: The activation that it applies, fused or not; None for none.
         assumed: What was taken for granted about it, if anything.
+        factor: What a signal is multiplied by that passes, without its sign; None where
+            that is not one number.
     """
 
-    kind: Kind
+    kind: OpKind
     inputs: tuple[int, ...]
     activation: Any = None
     assumed: str | None = None
+    factor: float | None = 1.0
 
 
 _NORMALIZATIONS = tuple(
@@ -97,14 +100,14 @@ _PASSING_OPERATIONS = {
 _PRODUCTS = {"conv", "dot", "einsum", "inner", "matmul", "tensordot"}
 
 
-def multiplies_by_variable(call: Call) -> bool:
+def multiplies_by_variable(call: LayerCall) -> bool:
     """Whether a call is a product with a matrix of a layer that has been opened."""
     flat = keras.tree.flatten((call.arguments, call.keywords))
     matrices = [x for x in flat if isinstance(x, keras.Variable) and len(x.shape) > 1]
     return bool(matrices) and _name(call.layer) in _PRODUCTS
 
 
-def effect_of(call: Call, program: Trace, has_kernels: bool) -> Effect:
+def effect_of(call: LayerCall, program: Program, has_kernels: bool) -> Effect:
     """What a call does to a signal.
 
     Args:
@@ -122,26 +125,34 @@ def effect_of(call: Call, program: Trace, has_kernels: bool) -> Effect:
     )
     layer = call.layer
     if has_kernels:
-        return Effect(Kind.KERNEL, inputs, fused(layer))
-    if not inputs:
-        return Effect(Kind.SOURCE, inputs)
+        return Effect(OpKind.KERNEL, inputs, fused(layer))
+    gives = any(
+        keras.backend.is_float_dtype(program.dtypes[number]) for number in call.outputs
+    )
+    # What is no signal any more, such as a comparison, is no activation of one.
+    if not inputs or not gives:
+        return Effect(OpKind.SOURCE, ())
     if isinstance(layer, _NORMALIZATIONS):
-        return Effect(Kind.NORMALIZATION, inputs)
+        return Effect(OpKind.NORMALIZATION, inputs)
     if isinstance(layer, Cast):
-        return Effect(Kind.PASS, inputs[:1])
+        return Effect(OpKind.PASS, inputs[:1])
     if len(inputs) > 1:
         return _of_several(layer, inputs)
     if isinstance(layer, LAYERS) or _name(layer) in OPERATIONS:
         activation = canonical(layer)
         return Effect(
-            Kind.PASS if activation is None else Kind.ACTIVATION, inputs, activation
+            OpKind.PASS if activation is None else OpKind.ACTIVATION, inputs, activation
         )
     same_shape = program.shapes[inputs[0]] == program.shapes[call.outputs[0]]
     passes = isinstance(layer, _PASSING) or _name(layer) in _PASSING_OPERATIONS
     # With something that is no signal; with itself it would be a square.
-    scales = _name(layer) in ("add", "subtract", "multiply") and len(call.inputs) == 1
-    if passes or scales or not same_shape:
-        return Effect(Kind.PASS, inputs)
+    alone = len(call.inputs) == 1
+    shifts = _name(layer) in ("add", "subtract") and alone
+    scales = _name(layer) == "multiply" and alone
+    if scales or isinstance(layer, keras.layers.Rescaling):
+        return Effect(OpKind.PASS, inputs, factor=_constant_factor(call))
+    if passes or shifts or not same_shape:
+        return Effect(OpKind.PASS, inputs)
     return _tried(call, inputs)
 
 
@@ -150,15 +161,40 @@ def is_addition(layer: Any) -> bool:
     return isinstance(layer, keras.layers.Add | ScaledSum) or _name(layer) == "add"
 
 
-def constant_factor(call: Call) -> float:
-    """The number that a call multiplies a signal by, if that is what it does."""
+def keeps_size(call: LayerCall, effect: Effect) -> bool:
+    """Whether a signal that passes is known to keep its size, up to the factor.
+
+    Pooling counts among it, as it does in the papers.
+    """
+    if effect.kind is OpKind.JOIN:
+        layer = call.layer
+        return isinstance(layer, keras.layers.Concatenate) or _name(layer) in _SIDES
+    known = isinstance(call.layer, _PASSING) or _name(call.layer) in _PASSING_OPERATIONS
+    pools = type(call.layer).__name__.partition("Pool")[1] == "Pool"
+    return known or pools or effect.factor != 1 or _name(call.layer) in _SHIFTING
+
+
+_SIDES = {"append", "concatenate", "hstack", "stack", "vstack"}
+_SHIFTING = {"add", "subtract", "negative"}
+
+
+def _constant_factor(call: LayerCall) -> float | None:
+    """The number that a call multiplies a signal by; None for more than one."""
     if isinstance(call.layer, keras.layers.Rescaling):
-        scale = call.layer.scale
-        return float(scale) if isinstance(scale, numbers.Real) else 1.0
-    if _name(call.layer) != "multiply":
-        return 1.0
-    constants = [x for x in call.arguments if isinstance(x, numbers.Real)]
-    return float(constants[0]) if constants else 1.0
+        factors = [call.layer.scale]
+    else:
+        flat = keras.tree.flatten((call.arguments, call.keywords))
+        factors = [x for x in flat if not isinstance(x, TensorRef)]
+    (factor,) = factors
+    if isinstance(factor, keras.Variable):
+        return None
+    if not isinstance(factor, numbers.Real):
+        # Of a graph, constants may be arrays or tensors.
+        factor = np.asarray(keras.ops.convert_to_numpy(factor))
+        if factor.size != 1:
+            return None
+        factor = factor.item()
+    return abs(float(factor)) or 1.0
 
 
 def _name(layer: Any) -> str:
@@ -169,46 +205,57 @@ def _name(layer: Any) -> str:
 def _of_several(layer: Any, inputs: tuple[int, ...]) -> Effect:
     subtracts = isinstance(layer, keras.layers.Subtract) or _name(layer) == "subtract"
     if is_addition(layer) or subtracts:
-        return Effect(Kind.SUM, inputs)
+        return Effect(OpKind.SUM, inputs)
     if isinstance(layer, keras.layers.Multiply) or _name(layer) == "multiply":
-        return Effect(Kind.PRODUCT, inputs)
-    if isinstance(layer, _JOINING) or not isinstance(layer, keras.layers.Layer):
-        return Effect(Kind.JOIN, inputs)
+        return Effect(OpKind.PRODUCT, inputs)
+    if isinstance(layer, _JOINING) or _name(layer) in (
+        *_SIDES,
+        *_PRODUCTS,
+        "maximum",
+        "minimum",
+    ):
+        return Effect(OpKind.JOIN, inputs)
     reason = "takes several signals, and is taken to put them side by side"
-    return Effect(Kind.JOIN, inputs, None, f"{type(layer).__name__} {reason}")
+    return Effect(OpKind.JOIN, inputs, None, f"{type(layer).__name__} {reason}")
 
 
-def _tried(call: Call, inputs: tuple[int, ...]) -> Effect:
+def _tried(call: LayerCall, inputs: tuple[int, ...]) -> Effect:
     """Finds out whether an unknown function of one signal is an activation."""
     layer = call.layer
     name = type(layer).__name__
     if isinstance(layer, keras.layers.Layer) and layer.variables:
         return Effect(
-            Kind.PASS, inputs, None, f"{name} has no kernel, and is taken to be linear"
+            OpKind.PASS,
+            inputs,
+            None,
+            f"{name} has no kernel, and is taken to be linear",
         )
     function = _of_one_argument(call)
     try:
         values = elementwise(function).value(np.array([-2.0, -1.0, 0.0, 1.0, 2.0]))
     except Exception:
         return Effect(
-            Kind.PASS,
+            OpKind.PASS,
             inputs,
             None,
             f"{name} is not elementwise, and is taken to be linear",
         )
     if np.allclose(np.diff(values, 2), 0, atol=1e-5 * np.abs(values).max()):
-        return Effect(Kind.PASS, inputs)
-    return Effect(Kind.ACTIVATION, inputs, function)
+        slope = abs(float(values[-1] - values[0])) / 4
+        # To the digits that there are in float32.
+        return Effect(OpKind.PASS, inputs, factor=float(f"{slope:.6g}") or 1.0)
+    return Effect(OpKind.ACTIVATION, inputs, function)
 
 
-def _of_one_argument(call: Call) -> Any:
+def _of_one_argument(call: LayerCall) -> Any:
     others = keras.tree.flatten((call.arguments, call.keywords))
     if len(others) == 1:
         return call.layer
 
     def applied(x: Any) -> Any:
         arguments, keywords = keras.tree.map_structure(
-            lambda a: x if isinstance(a, Value) else a, (call.arguments, call.keywords)
+            lambda a: x if isinstance(a, TensorRef) else a,
+            (call.arguments, call.keywords),
         )
         return call.layer(*arguments, **keywords)
 

@@ -8,15 +8,15 @@ import keras
 
 from keras_convinit._masks import MaskPreservingOperation
 from keras_convinit.graph.composites import ScaledSum
-from keras_convinit.graph.program import Call, Opened, Trace, Value
+from keras_convinit.graph.program import LayerCall, OpenedCall, Program, TensorRef
 
 
-def expand(
-    program: Trace,
+def make_executable(
+    program: Program,
     *,
     stay_whole: Callable[[Any], bool] = lambda layer: False,
     blocks: bool = False,
-) -> Trace:
+) -> Program:
     """Rewrites a program that `trace_opened` has recorded as one that can be run.
 
     Args:
@@ -30,6 +30,15 @@ def expand(
 
     Returns:
         The program.
+
+    Example:
+        >>> from keras_convinit.graph import make_executable, trace_opened
+        >>> branch = keras.layers.Dense(4, name="dense")
+        >>> stack = keras_convinit.layers.ScaledResidualStack(branch, 2, name="stack")
+        >>> model = keras.Sequential([keras.Input((4,)), stack])
+        >>> program = make_executable(trace_opened(model), blocks=True)
+        >>> [call.path for call in program.calls][1:3]
+        ['stack/dense[0]', 'stack/scaled_sum[0]']
     """
     writer = _Writer(program, stay_whole, blocks)
     names: dict[int, int] = {}
@@ -38,7 +47,7 @@ def expand(
         lambda x: _renamed(x, names),
         program.outputs,
     )
-    return Trace(
+    return Program(
         tuple(writer.calls),
         program.inputs,
         outputs,
@@ -49,7 +58,16 @@ def expand(
 
 
 def regularizes_outputs(layer: Any) -> bool:
-    """Returns True if Keras regularizes the outputs of a layer when it is called."""
+    """Returns True if Keras regularizes the outputs of a layer when it is called.
+
+    Args:
+        layer: A layer or an operation.
+
+    Example:
+        >>> from keras_convinit.graph import regularizes_outputs
+        >>> regularizes_outputs(keras.layers.Dense(4, activity_regularizer="l2"))
+        True
+    """
     return getattr(layer, "activity_regularizer", None) is not None
 
 
@@ -59,6 +77,13 @@ class BlockBegins(MaskPreservingOperation):
     Args:
         stack: The stack.
         index: The number of the block, from 0.
+
+    Example:
+        >>> from keras_convinit.graph import BlockBegins
+        >>> branch = keras.layers.Dense(4)
+        >>> stack = keras_convinit.layers.ScaledResidualStack(branch, 2)
+        >>> float(BlockBegins(stack, 0)(np.ones(1))[0])
+        1.0
     """
 
     def __init__(self, stack: Any, index: int) -> None:
@@ -76,14 +101,26 @@ class BlockBegins(MaskPreservingOperation):
 
 
 class BlockEnds(BlockBegins):
-    """Marks where a block of a stack ends; the identity of the signal."""
+    """Marks where a block of a stack ends; the identity of the signal.
+
+    Args:
+        stack: The stack.
+        index: The number of the block, from 0.
+
+    Example:
+        >>> from keras_convinit.graph import BlockEnds
+        >>> branch = keras.layers.Dense(4)
+        >>> stack = keras_convinit.layers.ScaledResidualStack(branch, 2)
+        >>> float(BlockEnds(stack, 0)(np.ones(1))[0])
+        1.0
+    """
 
 
 class _Writer:
     def __init__(
-        self, program: Trace, stay_whole: Callable[[Any], bool], blocks: bool
+        self, program: Program, stay_whole: Callable[[Any], bool], blocks: bool
     ) -> None:
-        self.calls: list[Call] = []
+        self.calls: list[LayerCall] = []
         self.shapes = list(program.shapes)
         self.dtypes = list(program.dtypes)
         self._program = program
@@ -94,7 +131,7 @@ class _Writer:
         self,
         first: int,
         end: int,
-        opened: Iterable[Opened],
+        opened: Iterable[OpenedCall],
         names: dict[int, int],
         suffix: str,
         fresh: bool,
@@ -130,7 +167,7 @@ class _Writer:
 
     def _each_block(
         self,
-        opened: Opened,
+        opened: OpenedCall,
         block: tuple[int, int, int],
         names: dict[int, int],
         suffix: str,
@@ -147,14 +184,14 @@ class _Writer:
             x = self._mark(BlockEnds(stack, index), inside[leaves], opened, path)
         names[leaves] = x
 
-    def _mark(self, mark: BlockBegins, x: int, opened: Opened, suffix: str) -> int:
+    def _mark(self, mark: BlockBegins, x: int, opened: OpenedCall, suffix: str) -> int:
         path = f"{opened.whole.path}/{mark.name}{suffix}"
         number = self._new(x)
-        self._add(Call(0, mark, path, (Value(x),), {}, (x,), (number,)))
+        self._add(LayerCall(0, mark, path, (TensorRef(x),), {}, (x,), (number,)))
         return number
 
     def _call(
-        self, call: Call, names: dict[int, int], suffix: str, fresh: bool
+        self, call: LayerCall, names: dict[int, int], suffix: str, fresh: bool
     ) -> None:
         arguments, keywords = keras.tree.map_structure(
             lambda x: _renamed(x, names), (call.arguments, call.keywords)
@@ -182,9 +219,9 @@ class _Writer:
         self.dtypes.append(self.dtypes[like])
         return len(self.shapes) - 1
 
-    def _add(self, call: Call) -> None:
+    def _add(self, call: LayerCall) -> None:
         self.calls.append(dataclasses.replace(call, index=len(self.calls)))
 
 
 def _renamed(x: Any, names: dict[int, int]) -> Any:
-    return Value(names.get(x.id, x.id)) if isinstance(x, Value) else x
+    return TensorRef(names.get(x.id, x.id)) if isinstance(x, TensorRef) else x

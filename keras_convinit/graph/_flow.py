@@ -4,12 +4,12 @@ import dataclasses
 from typing import Any
 
 from keras_convinit.graph import _activation
-from keras_convinit.graph._effect import Effect, Kind
-from keras_convinit.graph.program import Trace
+from keras_convinit.graph._effect import Effect, OpKind
+from keras_convinit.graph.program import Program
 
 
 @dataclasses.dataclass(frozen=True)
-class Origin:
+class Upstream:
     """What a value has gone through since the last kernel or sum.
 
     Args:
@@ -26,7 +26,7 @@ class Origin:
 
 
 @dataclasses.dataclass(frozen=True)
-class Fate:
+class Downstream:
     """What becomes of a value.
 
     Args:
@@ -48,8 +48,8 @@ class Fate:
 
 
 def origins(
-    program: Trace, effects: list[Effect], inputs: set[int]
-) -> dict[int, Origin]:
+    program: Program, effects: list[Effect], inputs: set[int]
+) -> dict[int, Upstream]:
     """What each value has gone through.
 
     Args:
@@ -60,40 +60,43 @@ def origins(
     Returns:
         The origin of each value, by number.
     """
-    found = {number: Origin(raw=True) for number in inputs}
+    found = {number: Upstream(raw=True) for number in inputs}
     for call, effect in zip(program.calls, effects, strict=True):
         origin = _after(effect, found, program)
         found.update(dict.fromkeys(call.outputs, origin))
     return found
 
 
-def _after(effect: Effect, found: dict[int, Origin], program: Trace) -> Origin:
-    if effect.kind is Kind.SOURCE:
-        return Origin(raw=True)
-    if effect.kind is Kind.KERNEL:
-        return Origin(effect.activation)
+def _after(effect: Effect, found: dict[int, Upstream], program: Program) -> Upstream:
+    if effect.kind is OpKind.SOURCE:
+        return Upstream(raw=True)
+    if effect.kind is OpKind.KERNEL:
+        return Upstream(effect.activation)
     before = [found[number] for number in effect.inputs]
     raw = all(origin.raw for origin in before)
-    if effect.kind is Kind.NORMALIZATION:
-        return Origin(normalized=True, raw=raw)
-    if effect.kind is Kind.ACTIVATION:
-        return Origin(effect.activation, before[0].normalized)
-    if effect.kind is Kind.SUM:
-        return Origin(raw=raw)
-    if effect.kind is Kind.PRODUCT:
+    if effect.kind is OpKind.NORMALIZATION:
+        return Upstream(normalized=True, raw=raw)
+    if effect.kind is OpKind.ACTIVATION:
+        activation = _activation.chained(
+            before[0].activation, effect.activation, effect.activation
+        )
+        return Upstream(activation, before[0].normalized)
+    if effect.kind is OpKind.SUM:
+        return Upstream(raw=raw)
+    if effect.kind is OpKind.PRODUCT:
         before = [found[number] for number in factors_of(effect, found, program)]
     return joined(before)
 
 
-def joined(before: list[Origin]) -> Origin:
+def joined(before: list[Upstream]) -> Upstream:
     """The origin of signals that are put side by side."""
     if not before:
-        return Origin(raw=True)
+        return Upstream(raw=True)
     activations = distinct([origin.activation for origin in before])
     disagreeing = tuple(a for origin in before for a in origin.disagreeing)
     if len(activations) > 1:
         disagreeing = (*disagreeing, *activations)
-    return Origin(
+    return Upstream(
         activations[0],
         all(origin.normalized for origin in before),
         all(origin.raw for origin in before),
@@ -102,7 +105,7 @@ def joined(before: list[Origin]) -> Origin:
 
 
 def factors_of(
-    effect: Effect, origins: dict[int, Origin], program: Trace
+    effect: Effect, origins: dict[int, Upstream], program: Program
 ) -> tuple[int, ...]:
     """The factors of a product that are no gates.
 
@@ -122,17 +125,17 @@ def factors_of(
         n
         for n in effect.inputs
         if sizes[n] == max(sizes.values())
-        and _activation.name_of(origins[n].activation) not in gates
+        and _activation.name_of(_activation.last_of(origins[n].activation)) not in gates
     )
     return factors or effect.inputs
 
 
 def fates(
-    program: Trace,
+    program: Program,
     effects: list[Effect],
     outputs: set[int],
-    origin: dict[int, Origin],
-) -> dict[int, Fate]:
+    origin: dict[int, Upstream],
+) -> dict[int, Downstream]:
     """What becomes of each value.
 
     Args:
@@ -144,11 +147,13 @@ def fates(
     Returns:
         The fate of each value, by number.
     """
-    uses: dict[int, list[Fate]] = {number: [Fate(leaves=True)] for number in outputs}
+    uses: dict[int, list[Downstream]] = {
+        number: [Downstream(leaves=True)] for number in outputs
+    }
     for call, effect in zip(reversed(program.calls), reversed(effects), strict=True):
         after = together([f for n in call.outputs for f in reversed(uses.get(n, []))])
         factors = effect.inputs
-        if effect.kind is Kind.PRODUCT:
+        if effect.kind is OpKind.PRODUCT:
             factors = factors_of(effect, origin, program)
         for number in effect.inputs:
             fate = _before(effect, after, number in factors)
@@ -156,22 +161,29 @@ def fates(
     return {number: together(found[::-1]) for number, found in uses.items()}
 
 
-def _before(effect: Effect, after: Fate, is_signal: bool) -> Fate:
-    if effect.kind is Kind.KERNEL:
-        return Fate(seen=True)
-    if effect.kind is Kind.ACTIVATION:
-        return Fate(effect.activation, seen=after.seen, leaves=after.leaves)
-    if effect.kind is Kind.NORMALIZATION:
-        return dataclasses.replace(after, plain=False, normalized=True, leaves=False)
-    if effect.kind is Kind.SUM:
+def _before(effect: Effect, after: Downstream, is_signal: bool) -> Downstream:
+    if effect.kind is OpKind.KERNEL:
+        return Downstream(seen=True)
+    if effect.kind is OpKind.ACTIVATION:
+        activation = effect.activation
+        if after.plain:
+            activation = _activation.chained(activation, after.activation, activation)
+        return Downstream(activation, seen=after.seen, leaves=after.leaves)
+    if effect.kind is OpKind.NORMALIZATION:
+        # It makes what comes before it forget all sizes.
+        activation = _activation.without_factors(after.activation)
+        return dataclasses.replace(
+            after, activation=activation, plain=False, normalized=True, leaves=False
+        )
+    if effect.kind is OpKind.SUM:
         activation = after.activation if after.plain else None
-        return Fate(activation, plain=False, seen=after.seen)
-    if effect.kind is Kind.PRODUCT and not is_signal:
-        return Fate(seen=after.seen)
+        return Downstream(activation, plain=False, seen=after.seen)
+    if effect.kind is OpKind.PRODUCT and not is_signal:
+        return Downstream(seen=after.seen)
     return after
 
 
-def together(fates: list[Fate]) -> Fate:
+def together(fates: list[Downstream]) -> Downstream:
     """The fate of a signal that goes several ways."""
     if len(fates) == 1:
         return fates[0]
@@ -179,7 +191,7 @@ def together(fates: list[Fate]) -> Fate:
     disagreeing = tuple(a for fate in fates for a in fate.disagreeing)
     if len(activations) > 1:
         disagreeing = (*disagreeing, *activations)
-    return Fate(
+    return Downstream(
         activations[0] if len(activations) == 1 else None,
         all(fate.plain for fate in fates),
         bool(fates) and all(fate.normalized for fate in fates),

@@ -3,7 +3,7 @@
 from typing import Any
 
 from keras_convinit.graph import _activation
-from keras_convinit.graph.site import Conflict, Site
+from keras_convinit.graph.site import Conflict, KernelContext
 
 # What an initial value depends on.
 _DEMANDS = (
@@ -20,7 +20,9 @@ _DEMANDS = (
 )
 
 
-def merged(sites: list[Site]) -> tuple[tuple[Site, ...], list[Conflict]]:
+def merged(
+    sites: list[KernelContext],
+) -> tuple[tuple[KernelContext, ...], list[Conflict]]:
     """Leaves one site for each variable, the first one.
 
     Args:
@@ -29,7 +31,7 @@ def merged(sites: list[Site]) -> tuple[tuple[Site, ...], list[Conflict]]:
     Returns:
         The first of each variable, and where later ones ask for something else.
     """
-    first: dict[int, Site] = {}
+    first: dict[int, KernelContext] = {}
     answers: dict[tuple[int, str], list[Any]] = {}
     for site in sites:
         key = id(site.kernel.variable)

@@ -15,29 +15,57 @@ from keras_convinit._masks import attach_mask, get_mask
 from keras_convinit.graph._symbolic import (
     WATCHING,
     NotOnSymbolsError,
-    StandIn,
+    Placeholder,
     graph_of_calls,
     with_symbols,
 )
-from keras_convinit.graph.composites import Apply, Cast, open_up
-from keras_convinit.graph.program import Call, Trace, Value
+from keras_convinit.graph.composites import Apply, Cast, expand
+from keras_convinit.graph.program import LayerCall, Program, TensorRef
 from keras_convinit.kernels import kernels_of
 
 
-def is_own(layer: Any) -> bool:
-    """Whether a layer is of a class that is neither Keras', nor ours, nor registered.
+def is_custom_layer(layer: Any) -> bool:
+    """Returns True if the class of a layer is not Keras', not ours, and not registered.
 
     A subclass of a layer whose kernels are known is known itself.
+
+    Args:
+        layer: A layer, a model or an operation.
+
+    Example:
+        >>> from keras_convinit.graph import is_custom_layer
+        >>> class Mine(keras.layers.Layer):
+        ...     pass
+        >>> is_custom_layer(Mine()), is_custom_layer(keras.layers.Dense(4))
+        (True, False)
     """
     cls = type(layer)
     return (
         isinstance(layer, keras.layers.Layer)
         and not isinstance(layer, keras.Model)
         and kernels_of.dispatch(cls) is kernels_of.dispatch(object)
-        and open_up.dispatch(cls) is open_up.dispatch(keras.layers.Layer)
+        and expand.dispatch(cls) is expand.dispatch(keras.layers.Layer)
         and getattr(keras.layers, cls.__name__, None) is not cls
         and cls.__module__.partition(".")[0] != "keras_convinit"
     )
+
+
+def is_custom_composite(layer: Any) -> bool:
+    """Returns True for a custom layer that is made of layers.
+
+    Args:
+        layer: A layer, a model or an operation.
+
+    Example:
+        >>> from keras_convinit.graph import is_custom_composite
+        >>> class Mine(keras.layers.Layer):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.dense = keras.layers.Dense(4)
+        >>> is_custom_composite(Mine())
+        True
+    """
+    return is_custom_layer(layer) and bool(_parts(layer))
 
 
 def takes_mask(layer: Any) -> bool:
@@ -53,12 +81,14 @@ def makes_masks(layer: Any) -> bool:
     if not isinstance(layer, keras.layers.Layer):
         return False
     plain = type(layer).compute_mask is keras.layers.Layer.compute_mask
-    return isinstance(layer, keras.layers.Masking) or (is_own(layer) and not plain)
+    return isinstance(layer, keras.layers.Masking) or (
+        is_custom_layer(layer) and not plain
+    )
 
 
-@open_up.register
+@expand.register
 def _(layer: keras.layers.Layer, apply: Apply, /, *args: Any, **kwargs: Any) -> Any:
-    if not (is_own(layer) and _is_worth_opening(layer, args, kwargs)):
+    if not (is_custom_layer(layer) and _is_worth_opening(layer, args, kwargs)):
         return NotImplemented
     given = [x for x in keras.tree.flatten((args, kwargs)) if ops.is_tensor(x)]
     if takes_mask(layer) and any(get_mask(x) is not None for x in given):
@@ -127,7 +157,7 @@ def why_whole(layer: Any, args: Any, kwargs: Any) -> str | None:
         args: The arguments of its call, with symbols for tensors.
         kwargs: Those by keyword.
     """
-    if not (is_own(layer) and _parts(layer)):
+    if not is_custom_composite(layer):
         return None
     try:
         program_of_call(layer, args, {**kwargs, "training": None})
@@ -158,7 +188,7 @@ def _is_tensor(x: Any) -> bool:
     return isinstance(x, keras.KerasTensor) or ops.is_tensor(x)
 
 
-def program_of_call(layer: Any, args: Any, kwargs: Any) -> Trace:
+def program_of_call(layer: Any, args: Any, kwargs: Any) -> Program:
     """What a layer does when it is called, if that is all that it does.
 
     Its `call` runs on symbols, once as in inference and once as in training.
@@ -181,7 +211,7 @@ def program_of_call(layer: Any, args: Any, kwargs: Any) -> Trace:
         return _program(layer, args, kwargs)
 
 
-def _program(layer: Any, args: Any, kwargs: Any) -> Trace:
+def _program(layer: Any, args: Any, kwargs: Any) -> Program:
     if type(layer).__call__ is not keras.layers.Layer.__call__:
         raise NotOnSymbolsError("it has a `__call__` of its own")
     if layer.activity_regularizer is not None:
@@ -197,7 +227,7 @@ def _program(layer: Any, args: Any, kwargs: Any) -> Trace:
     )
     if not _same(inference, train):
         raise NotOnSymbolsError("it does something else in training, or at random")
-    return Trace(
+    return Program(
         tuple(
             _with_training(*pair)
             for pair in zip(inference.calls, train.calls, strict=True)
@@ -209,7 +239,7 @@ def _program(layer: Any, args: Any, kwargs: Any) -> Trace:
     )
 
 
-def _told(layer: Any, args: Any, kwargs: Any) -> Trace:
+def _told(layer: Any, args: Any, kwargs: Any) -> Program:
     with _nothing_else(layer):
         graph, _, outputs = graph_of_calls(layer, *_symbols((args, kwargs)))
     try:
@@ -236,6 +266,8 @@ class _NoValues(keras.StatelessScope):
     """A scope in which no variable has a value: it would stay what it was."""
 
     def get_current_value(self, variable: Any) -> Any:
+        if variable.name == "seed_generator_state":
+            raise NotOnSymbolsError("it draws random numbers itself")
         raise NotOnSymbolsError(
             f"it computes with the value of {variable.path} outside of `keras.ops`"
         )
@@ -265,19 +297,19 @@ def _nothing_else(layer: Any) -> Iterator[None]:
         raise NotOnSymbolsError("it changes variables")
 
 
-def _recorded(graph: Any, outputs: Any) -> Trace:
+def _recorded(graph: Any, outputs: Any) -> Program:
     """The calls of a functional model of stand-ins and operations."""
     numbers: dict[int, int] = {}
     symbols: list[Any] = []
-    calls: list[Call] = []
+    calls: list[LayerCall] = []
 
-    def new(symbol: Any) -> Value:
+    def new(symbol: Any) -> TensorRef:
         numbers[id(symbol)] = len(symbols)
         symbols.append(symbol)
-        return Value(len(symbols) - 1)
+        return TensorRef(len(symbols) - 1)
 
     def value(x: Any) -> Any:
-        return Value(numbers[id(x)]) if isinstance(x, keras.KerasTensor) else x
+        return TensorRef(numbers[id(x)]) if isinstance(x, keras.KerasTensor) else x
 
     def record(operation: Any, /, *args: Any, **kwargs: Any) -> Any:
         given = operation(*args, **kwargs)
@@ -285,15 +317,15 @@ def _recorded(graph: Any, outputs: Any) -> Trace:
         flat = keras.tree.flatten((arguments, keywords))
         if any(isinstance(x, types.FunctionType | types.MethodType) for x in flat):
             raise NotOnSymbolsError(f"it gives {operation.name} a function")
-        layer = operation.layer if isinstance(operation, StandIn) else operation
+        layer = operation.layer if isinstance(operation, Placeholder) else operation
         calls.append(
-            Call(
+            LayerCall(
                 len(calls),
                 layer,
                 layer.name,
                 arguments,
                 keywords,
-                tuple(x.id for x in flat if isinstance(x, Value)),
+                tuple(x.id for x in flat if isinstance(x, TensorRef)),
                 tuple(new(symbol).id for symbol in keras.tree.flatten(given)),
             )
         )
@@ -311,7 +343,7 @@ def _recorded(graph: Any, outputs: Any) -> Trace:
         call_function=record,
     )
     structure = keras.tree.map_structure(value, with_symbols(outputs, cloned.outputs))
-    return Trace(
+    return Program(
         tuple(calls),
         values,
         structure,
@@ -320,7 +352,7 @@ def _recorded(graph: Any, outputs: Any) -> Trace:
     )
 
 
-def _same(first: Trace, second: Trace) -> bool:
+def _same(first: Program, second: Program) -> bool:
     """Whether two programs do the same, but for what they tell of training."""
     if len(first.calls) != len(second.calls):
         return False
@@ -350,7 +382,7 @@ def _settings(operation: Any) -> list[Any]:
     )
 
 
-def _without_training(call: Call) -> dict[str, Any]:
+def _without_training(call: LayerCall) -> dict[str, Any]:
     return {name: x for name, x in call.keywords.items() if name != "training"}
 
 
@@ -374,14 +406,14 @@ def _same_leaf(first: Any, second: Any) -> bool:
     return bool(first == second)
 
 
-def _with_training(inference: Call, training: Call) -> Call:
+def _with_training(inference: LayerCall, training: LayerCall) -> LayerCall:
     """The call, told what the layer is told, unless it is always told the same."""
     keywords = _without_training(inference)
     told = inference.keywords.get("training"), training.keywords.get("training")
     fixed = told[0] is not None and told[0] == told[1]
     if fixed:
         keywords["training"] = told[0]
-    return Call(
+    return LayerCall(
         inference.index,
         inference.layer,
         inference.path,

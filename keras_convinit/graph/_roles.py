@@ -7,9 +7,17 @@ import keras
 
 from keras_convinit.graph._blocks import Block, blocks_of
 from keras_convinit.graph._effect import Effect
-from keras_convinit.graph._flow import Fate, Origin, fates, joined, origins, together
+from keras_convinit.graph._factors import with_factors
+from keras_convinit.graph._flow import (
+    Downstream,
+    Upstream,
+    fates,
+    joined,
+    origins,
+    together,
+)
 from keras_convinit.graph._stages import stages_of
-from keras_convinit.graph.program import Trace, Value
+from keras_convinit.graph.program import LayerCall, Program, TensorRef
 from keras_convinit.kernels import Kernel
 
 
@@ -20,17 +28,17 @@ class Role:
     Args:
         origin: What its inputs have gone through.
         fate: What becomes of its outputs.
-        place: The attributes of a `Site` that tell of residual blocks.
+        place: The attributes of a `KernelContext` that tell of residual blocks.
     """
 
-    origin: Origin
-    fate: Fate
+    origin: Upstream
+    fate: Downstream
     place: dict[str, Any]
 
 
 def roles_of(
-    program: Trace, effects: list[Effect], kernels: list[tuple[Kernel, ...]]
-) -> tuple[list[Role], tuple[int, ...]]:
+    program: Program, effects: list[Effect], kernels: list[tuple[Kernel, ...]]
+) -> tuple[list[Role], tuple[int, ...], list[tuple[LayerCall, str]]]:
     """What each call is in its model.
 
     Args:
@@ -39,9 +47,13 @@ def roles_of(
         kernels: The kernels of the layer of each call.
 
     Returns:
-        A role for each call, and the number of blocks of each stage.
+        A role for each call, the number of blocks of each stage, and the calls of which
+        something is not counted, with the reason.
     """
-    before = origins(program, effects, _numbers(program.inputs))
+    inputs = _numbers(program.inputs)
+    before = origins(program, effects, inputs)
+    effects, doubts = with_factors(program, effects, before)
+    before = origins(program, effects, inputs)
     after = fates(program, effects, _numbers(program.outputs), before)
     blocks = blocks_of(program, effects, before, kernels)
     stages = stages_of(program, effects, blocks, kernels)
@@ -58,14 +70,15 @@ def roles_of(
         for index, place in _places(block, branches):
             places.setdefault(index, {**of_block, **place})
         branches += len(block.branches)
-    return [
+    roles = [
         Role(
             joined([before[n] for n in effect.inputs]),
             together([after[n] for n in call.outputs if n in after]),
             places.get(call.index, {}),
         )
         for call, effect in zip(program.calls, effects, strict=True)
-    ], tuple(sizes)
+    ]
+    return roles, tuple(sizes), doubts
 
 
 def _places(block: Block, number: int) -> Any:
@@ -89,4 +102,4 @@ def _places(block: Block, number: int) -> Any:
 
 def _numbers(structure: Any) -> set[int]:
     flat = keras.tree.flatten(structure)
-    return {value.id for value in flat if isinstance(value, Value)}
+    return {value.id for value in flat if isinstance(value, TensorRef)}

@@ -4,11 +4,11 @@ import collections
 
 import keras
 
-from keras_convinit.graph._effect import Effect, Kind
-from keras_convinit.graph.program import Trace
+from keras_convinit.graph._effect import Effect, OpKind
+from keras_convinit.graph.program import Program
 
 
-def with_self_gates(program: Trace, effects: list[Effect]) -> list[Effect]:
+def with_self_gates(program: Program, effects: list[Effect]) -> list[Effect]:
     """Has x * sigmoid(x), in two calls, be the one activation that it is.
 
     Args:
@@ -22,18 +22,18 @@ def with_self_gates(program: Trace, effects: list[Effect]) -> list[Effect]:
     producer = {n: c.index for c in program.calls for n in c.outputs}
     uses = collections.Counter(n for effect in effects for n in effect.inputs)
     for index, effect in enumerate(effects):
-        if effect.kind is not Kind.PRODUCT or len(effect.inputs) != 2:
+        if effect.kind is not OpKind.PRODUCT or len(effect.inputs) != 2:
             continue
         for signal, gate in (effect.inputs, effect.inputs[::-1]):
             inner = producer.get(gate)
             if (
                 inner is not None
-                and effects[inner].kind is Kind.ACTIVATION
+                and effects[inner].kind is OpKind.ACTIVATION
                 and effects[inner].activation is keras.activations.sigmoid
                 and effects[inner].inputs == (signal,)
                 and uses[gate] == 1
             ):
                 activation = keras.activations.silu
-                effects[index] = Effect(Kind.ACTIVATION, (signal,), activation)
-                effects[inner] = Effect(Kind.SOURCE, ())
+                effects[index] = Effect(OpKind.ACTIVATION, (signal,), activation)
+                effects[inner] = Effect(OpKind.SOURCE, ())
     return effects

@@ -5,13 +5,13 @@ from typing import Any
 import keras
 
 from keras_convinit.graph._blocks import Block
-from keras_convinit.graph._effect import Effect, Kind
-from keras_convinit.graph.program import Shape, Trace
+from keras_convinit.graph._effect import Effect, OpKind
+from keras_convinit.graph.program import Program, Shape
 from keras_convinit.kernels import Kernel
 
 
 def stages_of(
-    program: Trace,
+    program: Program,
     effects: list[Effect],
     blocks: list[Block],
     kernels: list[tuple[Kernel, ...]],
@@ -48,7 +48,7 @@ def stages_of(
 
 
 def _streams(
-    program: Trace, effects: list[Effect], ends: dict[int, int]
+    program: Program, effects: list[Effect], ends: dict[int, int]
 ) -> dict[int, Any]:
     """For each value the block that gave it, if there was no kernel since."""
     stream: dict[int, Any] = {}
@@ -56,14 +56,14 @@ def _streams(
         before = None
         if call.index in ends:
             before = ends[call.index]
-        elif effect.kind is not Kind.KERNEL and len(effect.inputs) == 1:
+        elif effect.kind is not OpKind.KERNEL and len(effect.inputs) == 1:
             before = stream.get(effect.inputs[0])
         stream.update(dict.fromkeys(call.outputs, before))
     return stream
 
 
 def _opens(
-    program: Trace, before: Block, block: Block, kernels: list[tuple[Kernel, ...]]
+    program: Program, before: Block, block: Block, kernels: list[tuple[Kernel, ...]]
 ) -> bool:
     given, begun, given_on = (
         program.shapes[number]

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_convinit._contents import iterate_contents
 
 _numbers = itertools.count()
 
 
-class StandIn(keras.Operation):
+class Placeholder(keras.Operation):
     """Gives symbols for what a layer would give.
 
     Args:
@@ -97,7 +98,8 @@ def graph_of_calls(model: Any, args: Any, kwargs: Any) -> Any:
     ]
     args, kwargs = with_symbols((args, kwargs), fresh)
     try:
-        with _watched([x for x in _layers_in(model) if x is not model]):
+        layers = [x for x in _layers_in(model) if x is not model]
+        with _watched(layers, model.variables):
             outputs = model.call(*args, **kwargs)
         flat = [
             x for x in keras.tree.flatten(outputs) if isinstance(x, keras.KerasTensor)
@@ -127,30 +129,84 @@ def _layers_in(model: Any) -> list[Any]:
 
 
 @contextlib.contextmanager
-def _watched(layers: list[Any]) -> Iterator[None]:
+def _watched(layers: list[Any], variables: list[Any]) -> Iterator[None]:
     """Has the layers answer symbols with stand-ins, and leaves no trace on them.
+
+    Variables leave what is done with a symbol on their right to `keras.ops`: they would
+    take their own value for it, which no symbol can be added to.
 
     One thread at a time: another one would take the class that watches for the layer's
     own. To threads that only call or save the model meanwhile the layers are what they
     were, except to `type`.
     """
     with WATCHING:
+        thread = threading.get_ident()
         classes = [
-            (layer, type(layer)) for layer in {id(x): x for x in layers}.values()
+            (thing, type(thing), watching)
+            for things, watching in ((layers, _watching), (variables, _operating))
+            for thing in {id(x): x for x in things}.values()
         ]
         try:
-            for layer, cls in classes:
-                # `__call__` is looked up in the class, so it has to be another one.
-                _set_class(layer, _watching(cls, threading.get_ident()))
+            for thing, cls, watching in classes:
+                # Methods are looked up in the class, so it has to be another one.
+                _set_class(thing, watching(cls, thread))
             yield
         finally:
-            for layer, cls in classes:
-                _set_class(layer, cls)
+            for thing, cls, _ in classes:
+                _set_class(thing, cls)
 
 
-def _set_class(layer: Any, cls: type) -> None:
+def _set_class(thing: Any, cls: type) -> None:
     # Past what a class says of it: `__class__` of those that watch names another.
-    object.__dict__["__class__"].__set__(layer, cls)
+    object.__dict__["__class__"].__set__(thing, cls)
+
+
+# What Python asks the thing on the left for.
+_OPERATORS = {
+    "__add__": ops.add,
+    "__and__": ops.logical_and,
+    "__eq__": ops.equal,
+    "__floordiv__": ops.floor_divide,
+    "__ge__": ops.greater_equal,
+    "__gt__": ops.greater,
+    "__le__": ops.less_equal,
+    "__lt__": ops.less,
+    "__matmul__": ops.matmul,
+    "__mod__": ops.mod,
+    "__mul__": ops.multiply,
+    "__ne__": ops.not_equal,
+    "__or__": ops.logical_or,
+    "__pow__": ops.power,
+    "__sub__": ops.subtract,
+    "__truediv__": ops.true_divide,
+    "__xor__": ops.logical_xor,
+}
+
+
+def _operating(cls: type, thread: int) -> type:
+    def method(name: str, operation: Any) -> Any:
+        def operator(self: Any, other: Any) -> Any:
+            symbolic = isinstance(other, keras.KerasTensor)
+            if not symbolic or threading.get_ident() != thread:
+                return getattr(cls, name)(self, other)
+            return operation(self, other)
+
+        return operator
+
+    said = {name: method(name, operation) for name, operation in _OPERATORS.items()}
+    # Without a word of its own a class that compares cannot be hashed.
+    return type(
+        cls.__name__, (cls,), {**_said_of(cls), **said, "__hash__": cls.__hash__}
+    )
+
+
+def _said_of(cls: type) -> dict[str, Any]:
+    return {
+        # By it Keras names the class in a file.
+        "__class__": property(lambda self: cls),
+        "__module__": cls.__module__,
+        "__qualname__": cls.__qualname__,
+    }
 
 
 def _watching(cls: type, thread: int) -> type:
@@ -159,13 +215,6 @@ def _watching(cls: type, thread: int) -> type:
         symbolic = any(isinstance(x, keras.KerasTensor) for x in flat)
         if not symbolic or threading.get_ident() != thread:
             return cls.__call__(self, *args, **kwargs)
-        return StandIn(self, output_specs(self, args, kwargs))(*args, **kwargs)
+        return Placeholder(self, output_specs(self, args, kwargs))(*args, **kwargs)
 
-    said = {
-        "__call__": __call__,
-        # By it Keras names the class in a file.
-        "__class__": property(lambda self: cls),
-        "__module__": cls.__module__,
-        "__qualname__": cls.__qualname__,
-    }
-    return type(cls.__name__, (cls,), said)
+    return type(cls.__name__, (cls,), {**_said_of(cls), "__call__": __call__})

@@ -1,6 +1,6 @@
 """Opens layers that are made of layers, so that their parts can be seen at work.
 
-A layer of somebody else's joins with `open_up.register`.
+A layer of somebody else's joins with `expand.register`.
 """
 
 import functools
@@ -19,14 +19,14 @@ Apply = Callable[..., Any]
 
 
 @functools.singledispatch
-def open_up(layer: Any, apply: Apply, /, *arguments: Any, **keywords: Any) -> Any:
+def expand(layer: Any, apply: Apply, /, *arguments: Any, **keywords: Any) -> Any:
     """Writes a call of a composite layer as calls of its parts.
 
     Known are our residual layers, and layers of any class that is not Keras' whose
     `call` consists of layers and `keras.ops`, gives its outputs and does nothing else.
     For another layer, with a part that is a layer, a model or an operation:
 
-        @keras_convinit.graph.open_up.register
+        @keras_convinit.graph.expand.register
         def _(layer: MyBlock, apply, inputs):
             return apply(keras.layers.Add(), [inputs, apply(layer.inner, inputs)])
 
@@ -52,7 +52,7 @@ def open_up(layer: Any, apply: Apply, /, *arguments: Any, **keywords: Any) -> An
     return NotImplemented
 
 
-@open_up.register
+@expand.register
 def _(layer: ScaledResidual, apply: Apply, inputs: Any, **_: Any) -> Any:
     inputs = _cast(layer, apply, inputs)
     branch = apply(layer.branch, inputs)
@@ -65,7 +65,7 @@ def _(layer: ScaledResidual, apply: Apply, inputs: Any, **_: Any) -> Any:
     return apply(total, through, branch)
 
 
-@open_up.register
+@expand.register
 def _(
     layer: ScaledResidualStack, apply: Apply, inputs: Any, mask: Any = None, **_: Any
 ) -> Any:
@@ -90,7 +90,7 @@ def enter_stack(layer: Any, apply: Apply, /, *arguments: Any, **keywords: Any) -
 
     Args:
         layer: A layer of any class.
-        apply: As of `open_up`.
+        apply: As of `expand`.
         *arguments: The positional arguments of the call, tensors among them.
         **keywords: The arguments by keyword.
 
@@ -114,7 +114,7 @@ def apply_block(
 
     Args:
         stack: The stack.
-        apply: As of `open_up`.
+        apply: As of `expand`.
         x: The inputs of the block.
         count: How many blocks in a row it stands for.
 

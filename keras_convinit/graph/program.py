@@ -15,23 +15,23 @@ Shape = tuple[int | None, ...]
 
 
 @dataclasses.dataclass(frozen=True)
-class Value:
+class TensorRef:
     """Stands for a tensor of the program.
 
     Args:
-        id: Its number: an index into `Trace.shapes` and `Trace.dtypes`.
+        id: Its number: an index into `Program.shapes` and `Program.dtypes`.
 
     Example:
         >>> from keras_convinit.graph import trace
         >>> trace(keras.Sequential([keras.Input((4,)), keras.layers.ReLU()])).inputs
-        Value(id=0)
+        TensorRef(id=0)
     """
 
     id: int
 
 
 @dataclasses.dataclass(frozen=True)
-class Call:
+class LayerCall:
     """One application of one layer.
 
     Args:
@@ -41,7 +41,7 @@ class Call:
         path: A name that no other call has: the names of the models around the layer
             and its own, joined by "/", with "#2" behind it where that was called once
             before.
-        arguments: The positional arguments, with a `Value` for each tensor.
+        arguments: The positional arguments, with a `TensorRef` for each tensor.
         keywords: The arguments by keyword, likewise.
         inputs: The numbers of all values among the arguments.
         outputs: The numbers of the values that it gives.
@@ -53,7 +53,7 @@ class Call:
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.ReLU(name="a")])
         >>> (call,) = trace(model).calls
         >>> call.path, call.arguments, call.outputs
-        ('a', (Value(id=0),), (1,))
+        ('a', (TensorRef(id=0),), (1,))
     """
 
     index: int
@@ -67,7 +67,7 @@ class Call:
 
 
 @dataclasses.dataclass(frozen=True)
-class Opened:
+class OpenedCall:
     """A call of a composite layer, in whose place the program has calls of its parts.
 
     Args:
@@ -77,22 +77,31 @@ class Opened:
         block: Of a stack, whose block is there once: the index of its first call, and
             the numbers of the values that enter and leave it. None for other layers.
         runs: Whether the parts can be run, and not only read.
+
+    Example:
+        >>> from keras_convinit.graph import trace_opened
+        >>> branch = keras.layers.Dense(4, name="dense")
+        >>> stack = keras_convinit.layers.ScaledResidualStack(branch, 2, name="stack")
+        >>> model = keras.Sequential([keras.Input((4,)), stack])
+        >>> (opened,) = trace_opened(model).opened
+        >>> opened.whole.path, opened.end
+        ('stack', 2)
     """
 
-    whole: Call
+    whole: LayerCall
     end: int
-    parts: "tuple[Opened, ...]" = ()
+    parts: "tuple[OpenedCall, ...]" = ()
     block: tuple[int, int, int] | None = None
     runs: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
-class Trace:
+class Program:
     """A model as a program of calls.
 
     Args:
         calls: The calls, in order of execution.
-        inputs: The inputs of the model: their structure, with a `Value` for each.
+        inputs: The inputs of the model: their structure, with a `TensorRef` for each.
         outputs: What the model gives, likewise.
         shapes: The shape of each value, with None for what is not known, such as the
             batch.
@@ -108,13 +117,13 @@ class Trace:
         (1, 2)
     """
 
-    calls: tuple[Call, ...]
+    calls: tuple[LayerCall, ...]
     inputs: Any
     outputs: Any
     shapes: tuple[Shape, ...]
     dtypes: tuple[str, ...]
     names: Any = None
-    opened: tuple[Opened, ...] = ()
+    opened: tuple[OpenedCall, ...] = ()
 
     def run(
         self,
@@ -141,7 +150,7 @@ class Trace:
         unread = self._unread_after()
         for step in self.calls:
             arguments, keywords = keras.tree.map_structure(
-                lambda x: values[x.id] if isinstance(x, Value) else x,
+                lambda x: values[x.id] if isinstance(x, TensorRef) else x,
                 (step.arguments, step.keywords),
             )
             told = training is not None and not step.fixed_training
@@ -157,14 +166,14 @@ class Trace:
                 # So that its memory can be taken again.
                 del values[number]
         return keras.tree.map_structure(
-            lambda x: values[x.id] if isinstance(x, Value) else x, self.outputs
+            lambda x: values[x.id] if isinstance(x, TensorRef) else x, self.outputs
         )
 
     def _unread_after(self) -> dict[int, list[int]]:
         """For each call, the values that nobody asks for once it is done."""
         last = {n: c.index for c in self.calls for n in (*c.outputs, *c.inputs)}
         for value in keras.tree.flatten(self.outputs):
-            if isinstance(value, Value):
+            if isinstance(value, TensorRef):
                 last.pop(value.id, None)
         unread: dict[int, list[int]] = {call.index: [] for call in self.calls}
         for number, index in last.items():
@@ -187,7 +196,16 @@ class Trace:
 
 
 def takes_training(layer: Any) -> bool:
-    """Whether a layer can be told that it is being trained."""
+    """Returns True if the `call` of a layer accepts `training`.
+
+    Args:
+        layer: A layer or an operation.
+
+    Example:
+        >>> from keras_convinit.graph import takes_training
+        >>> takes_training(keras.layers.Dropout(0.5))
+        True
+    """
     return "training" in inspect.signature(layer.call).parameters
 
 

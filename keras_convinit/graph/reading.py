@@ -12,16 +12,17 @@ from keras_convinit.graph._own_layers import why_whole
 from keras_convinit.graph._roles import Role, roles_of
 from keras_convinit.graph._self_gates import with_self_gates
 from keras_convinit.graph._within import within
-from keras_convinit.graph.program import Call, Opened, Trace, Value
-from keras_convinit.graph.site import Conflict, Graph, Site, Unread
+from keras_convinit.graph._written_out import with_written_out
+from keras_convinit.graph.program import LayerCall, OpenedCall, Program, TensorRef
+from keras_convinit.graph.site import Conflict, KernelContext, ModelAnalysis, Unread
 from keras_convinit.graph.tracing import trace_opened
 from keras_convinit.kernels import Kernel, kernels_of
 
 
-def read(model: Any, data: Any = None) -> Graph:
+def analyze(model: Any, data: Any = None) -> ModelAnalysis:
     """Reads what stands around each kernel of a model, which is left as it is.
 
-    Models inside it and layers that `open_up` knows are opened: our residual layers,
+    Models inside it and layers that `expand` knows are opened: our residual layers,
     those that are registered, and those of somebody's own that are made of layers and
     `keras.ops`. The kernels of a layer are those that `kernels_of` gives.
 
@@ -31,14 +32,14 @@ def read(model: Any, data: Any = None) -> Graph:
             takes, such as an array of a few samples.
 
     Returns:
-        A `Site` for each kernel, the sizes of the stages, and what was in doubt.
+        A `KernelContext` for each kernel, the sizes of the stages, and doubts.
 
     Raises:
         ValueError: `model` is not a model, is not built, or does in its own `call`
             what cannot be seen.
 
     Example:
-        >>> from keras_convinit.graph import read
+        >>> from keras_convinit.graph import analyze
         >>> model = keras.Sequential(
         ...     [
         ...         keras.Input((8, 8, 3)),
@@ -47,7 +48,7 @@ def read(model: Any, data: Any = None) -> Graph:
         ...         keras.layers.Dense(2, name="dense"),
         ...     ]
         ... )
-        >>> [(site.path, site.classifier) for site in read(model).sites]
+        >>> [(site.path, site.classifier) for site in analyze(model).kernels]
         [('conv', False), ('dense', True)]
     """
     program = trace_opened(model, data)
@@ -57,11 +58,19 @@ def read(model: Any, data: Any = None) -> Graph:
     effects = with_self_gates(
         program,
         [
-            _effect(call, program, found, unread)
+            _effect(call, program, found, set(unread))
             for call, found in zip(program.calls, kernels, strict=True)
         ],
     )
-    roles, stages = roles_of(program, effects, kernels)
+    effects = with_written_out(program, effects)
+    roles, stages, uncounted = roles_of(program, effects, kernels)
+    assumed = [
+        (call, effect.assumed)
+        for call, effect in zip(program.calls, effects, strict=True)
+        if effect.assumed is not None
+    ]
+    for call, reason in (*assumed, *uncounted):
+        unread.setdefault(id(call.layer), Unread(call.layer, call.path, reason))
     found = [
         _sites(call, kernels[call.index], role, owners)
         for call, role in zip(program.calls, roles, strict=True)
@@ -73,7 +82,7 @@ def read(model: Any, data: Any = None) -> Graph:
         for conflict in _disagreements(call.path, role)
     ]
     sites, conflicts = merged([site for sites in found for site in sites])
-    return Graph(
+    return ModelAnalysis(
         sites,
         stages,
         (*doubts, *conflicts),
@@ -86,7 +95,7 @@ def read(model: Any, data: Any = None) -> Graph:
 Owners = dict[int, tuple[Any, Any]]
 
 
-def _owners(opened: Iterable[Opened]) -> Owners:
+def _owners(opened: Iterable[OpenedCall]) -> Owners:
     owners: Owners = {}
     for each in opened:
         if each.block is not None:
@@ -114,11 +123,11 @@ def _owner(layer: Any, kernel: Kernel, owners: Owners) -> tuple[Any, Kernel]:
 
 
 def _kernels(
-    call: Call, program: Trace, unread: dict[int, Unread]
+    call: LayerCall, program: Program, unread: dict[int, Unread]
 ) -> tuple[Kernel, ...]:
     layer = call.layer
     is_layer = isinstance(layer, keras.layers.Layer)
-    # A part that `open_up` adds, such as a sum, has not been built.
+    # A part that `expand` adds, such as a sum, has not been built.
     if not is_layer or not (layer.built or layer.variables):
         return ()
     try:
@@ -129,12 +138,12 @@ def _kernels(
         return ()
 
 
-def _why_unknown(call: Call, program: Trace) -> str:
+def _why_unknown(call: LayerCall, program: Program) -> str:
     name = type(call.layer).__name__
     args, kwargs = keras.tree.map_structure(
         lambda x: (
             keras.KerasTensor(program.shapes[x.id], program.dtypes[x.id])
-            if isinstance(x, Value)
+            if isinstance(x, TensorRef)
             else x
         ),
         (call.arguments, call.keywords),
@@ -147,29 +156,25 @@ def _why_unknown(call: Call, program: Trace) -> str:
         )
     return (
         f"{name} could not be opened ({why}), and must be registered with "
-        "`keras_convinit.graph.open_up.register`, for what its parts do, or with "
+        "`keras_convinit.graph.expand.register`, for what its parts do, or with "
         "`keras_convinit.kernels_of.register`"
     )
 
 
 def _effect(
-    call: Call, program: Trace, kernels: tuple[Kernel, ...], unread: dict[int, Unread]
+    call: LayerCall, program: Program, kernels: tuple[Kernel, ...], unread: set[int]
 ) -> Effect:
-    layer = call.layer
     # One that holds kernels of which nothing is known is one for its neighbours.
-    has_kernels = bool(kernels) or id(layer) in unread or multiplies_by_variable(call)
-    effect = effect_of(call, program, has_kernels)
-    if effect.assumed is not None:
-        unread.setdefault(id(layer), Unread(layer, call.path, effect.assumed))
-    return effect
+    known = not (id(call.layer) in unread or multiplies_by_variable(call))
+    return effect_of(call, program, bool(kernels) or not known)
 
 
 def _sites(
-    call: Call, kernels: tuple[Kernel, ...], role: Role, owners: "Owners"
-) -> Iterator[Site]:
+    call: LayerCall, kernels: tuple[Kernel, ...], role: Role, owners: "Owners"
+) -> Iterator[KernelContext]:
     for part in within(call.layer, kernels) if kernels else ():
         layer, kernel = _owner(call.layer, part.kernel, owners)
-        site = Site(layer, call.path, kernel, **role.place)
+        site = KernelContext(layer, call.path, kernel, **role.place)
         if part.begins:
             site = dataclasses.replace(
                 site,
@@ -194,7 +199,7 @@ def _sites(
 
 
 def _never_called(
-    model: Any, program: Trace, sites: tuple[Site, ...]
+    model: Any, program: Program, sites: tuple[KernelContext, ...]
 ) -> Iterator[Unread]:
     owners = [*(site.layer for site in sites), *(call.layer for call in program.calls)]
     known = {id(v) for owner in owners for v in getattr(owner, "variables", ())}

@@ -1,23 +1,27 @@
-"""What a graph says about each kernel."""
+"""The analysis of a model: its kernels and their surroundings."""
 
 import dataclasses
+import functools
+import numbers
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from keras_convinit.graph.program import Trace
+from keras_convinit.graph.program import Program
 from keras_convinit.kernels import Kernel
 
 
 @dataclasses.dataclass(frozen=True)
-class Site:
-    """A kernel, and where in the model it stands.
+class KernelContext:
+    """A kernel and its surroundings in the model.
 
     Args:
         layer: The layer that it belongs to.
-        path: The path of the layer's first call, as in `Call`.
+        path: The path of the layer's first call, as in `LayerCall`.
         kernel: The kernel: name, variable, geometry, and of how many copies.
         preceding: The activation that its inputs have gone through since the kernel or
-            the sum before: a function, layer or operation such as `forward_scale`
-            takes. None for none, or where a normalisation came after it.
+            the sum before, with the numbers that the model multiplies by: a function,
+            layer or operation such as `forward_scale` takes. None for none, or where a
+            normalisation came after it.
         preceded_by_normalization: Whether a normalisation stands between the kernel or
             sum before and this one, be it before the activation or without one.
         following: The activation that its outputs go through: its layer's own, or one
@@ -38,10 +42,10 @@ class Site:
         blocks: B, the number of blocks in the stage; None outside of any.
 
     Example:
-        >>> from keras_convinit.graph import read
+        >>> from keras_convinit.graph import analyze
         >>> x = keras.Input((4,))
         >>> model = keras.Model(x, x + keras.layers.Dense(4)(x))
-        >>> (site,) = read(model).sites
+        >>> (site,) = analyze(model).kernels
         >>> site.first, site.last_in_branch, site.blocks
         (True, True, 1)
     """
@@ -67,20 +71,20 @@ class Site:
 
 @dataclasses.dataclass(frozen=True)
 class Conflict:
-    """Two answers to one question about a kernel. The first one is in its `Site`.
+    """Two answers to one question about a kernel; its `KernelContext` has the first.
 
     Args:
         path: The path of the layer.
-        name: The name of the attribute of `Site`.
+        name: The name of the attribute of `KernelContext`.
         values: The answers.
         reason: Where they come from.
 
     Example:
-        >>> from keras_convinit.graph import read
+        >>> from keras_convinit.graph import analyze
         >>> layer = keras.layers.Dense(4, name="shared")
         >>> x = keras.Input((4,))
         >>> twice = keras.Model(x, layer(layer(x)))
-        >>> [conflict.name for conflict in read(twice).conflicts]
+        >>> [conflict.name for conflict in analyze(twice).conflicts]
         ['first', 'classifier']
     """
 
@@ -100,10 +104,10 @@ class Unread:
         reason: What is the matter, and what was assumed.
 
     Example:
-        >>> from keras_convinit.graph import read
+        >>> from keras_convinit.graph import analyze
         >>> centre = keras.layers.Lambda(lambda x: x - keras.ops.mean(x), name="centre")
         >>> model = keras.Sequential([keras.Input((4,)), centre])
-        >>> [entry.reason for entry in read(model).unread]
+        >>> [entry.reason for entry in analyze(model).unread]
         ['Lambda is not elementwise, and is taken to be linear']
     """
 
@@ -113,27 +117,64 @@ class Unread:
 
 
 @dataclasses.dataclass(frozen=True)
-class Graph:
-    """A model as its kernels, and how they stand to each other.
+class ModelAnalysis:
+    """The analysis of a model: its kernels, and how they are connected.
 
     Args:
-        sites: One for each kernel variable, in the order in which they are first used.
+        kernels: A context for each kernel variable, in the order of first use.
         stages: B, the number of residual blocks, of each stage.
-        conflicts: Kernels that are asked for different things.
+        conflicts: Shared kernels whose calls imply different rules.
         unread: Layers that could not be read for certain.
         program: The calls of the model with all composite layers opened.
 
     Example:
-        >>> from keras_convinit.graph import read
+        >>> from keras_convinit.graph import analyze
         >>> x = inputs = keras.Input((4,))
         >>> for _ in range(3):
         ...     x = x + keras.layers.Dense(4)(x)
-        >>> read(keras.Model(inputs, x)).stages
+        >>> analyze(keras.Model(inputs, x)).stages
         (3,)
     """
 
-    sites: tuple[Site, ...]
+    kernels: tuple[KernelContext, ...]
     stages: tuple[int, ...]
     conflicts: tuple[Conflict, ...]
     unread: tuple[Unread, ...]
-    program: Trace = dataclasses.field(repr=False, compare=False)
+    program: Program = dataclasses.field(repr=False, compare=False)
+
+    @functools.cached_property
+    def branches(self) -> Mapping[int | None, tuple[KernelContext, ...]]:
+        """The kernels of each residual branch, by its number; of None, all others."""
+        branches: dict[int | None, list[KernelContext]] = {}
+        for context in self.kernels:
+            branches.setdefault(context.branch, []).append(context)
+        return {number: tuple(contexts) for number, contexts in branches.items()}
+
+    def describe_doubts(self) -> Iterator[str]:
+        """Yields a sentence for each conflict, and for what could not be read."""
+        for conflict in self.conflicts:
+            values = " or ".join(map(_name, conflict.values))
+            yield (
+                f"{conflict.path}: {conflict.name} may be {values} "
+                f"({conflict.reason}); the first was taken"
+            )
+        yield from self.describe_unread()
+
+    def describe_unread(self) -> Iterator[str]:
+        """Yields a sentence for each reason for which layers could not be read."""
+        by_reason: dict[str, list[str]] = {}
+        for each in self.unread:
+            # Layers of one class are told together, whatever each of them is called.
+            of_class = each.reason.replace(f"{each.layer!r} of class ", "")
+            by_reason.setdefault(of_class, []).append(each.path)
+        for reason, (first, *others) in by_reason.items():
+            more = f" and {len(others)} more" if others else ""
+            yield f"{first}{more}: {reason}"
+
+
+def _name(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, numbers.Real):
+        return str(value) if isinstance(value, bool) else f"{float(value):.4g}"
+    return getattr(value, "__name__", None) or type(value).__name__

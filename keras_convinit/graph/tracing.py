@@ -11,11 +11,11 @@ import keras
 
 from keras_convinit._data import get_input_names, map_leaves, order_inputs, read_inputs
 from keras_convinit._kinds import is_functional, is_sequential
-from keras_convinit.graph._expansion import expand
-from keras_convinit.graph._own_layers import is_own, makes_masks, takes_mask
+from keras_convinit.graph._expansion import make_executable
+from keras_convinit.graph._own_layers import is_custom_layer, makes_masks, takes_mask
 from keras_convinit.graph._symbolic import (
     NotOnSymbolsError,
-    StandIn,
+    Placeholder,
     graph_of_calls,
     output_specs,
     with_symbols,
@@ -24,13 +24,19 @@ from keras_convinit.graph.composites import (
     Cast,
     apply_block,
     enter_stack,
-    open_up,
+    expand,
     with_mask,
 )
-from keras_convinit.graph.program import Call, Opened, Trace, Value, takes_training
+from keras_convinit.graph.program import (
+    LayerCall,
+    OpenedCall,
+    Program,
+    TensorRef,
+    takes_training,
+)
 
 
-def trace(model: Any, data: Any = None, *, open_composites: bool = False) -> Trace:
+def trace(model: Any, data: Any = None, *, open_composites: bool = False) -> Program:
     """Reads a model as a program: which layer is applied to what, in which order.
 
     Models inside it are written out to the last layer. Wrappers such as
@@ -47,7 +53,7 @@ def trace(model: Any, data: Any = None, *, open_composites: bool = False) -> Tra
             takes, such as an array of a few samples. Of these a model that is not
             built is built; otherwise only shapes and dtypes are read.
         open_composites: Whether layers of ours that are made of layers, and those that
-            are registered with `open_up`, are opened up as well. A stack is written
+            are registered with `expand`, are opened up as well. A stack is written
             out in blocks with copies of its weights: its values are right, but these
             are not its variables.
 
@@ -66,14 +72,14 @@ def trace(model: Any, data: Any = None, *, open_composites: bool = False) -> Tra
         ['dense']
     """
     recorder = Recorder(open_composites, stacks_once=False)
-    return expand(_recorded(recorder, model, data))
+    return make_executable(_recorded(recorder, model, data))
 
 
-def trace_opened(model: Any, data: Any = None, training: bool | None = None) -> Trace:
+def trace_opened(model: Any, data: Any = None, training: bool | None = None) -> Program:
     """Reads a model with all composite layers opened, a stack as one block.
 
     Its template is called once, and `opened` says for how many blocks. To run such a
-    program, rewrite it with `expand`.
+    program, rewrite it with `make_executable`.
 
     Args:
         model: A built model.
@@ -85,13 +91,21 @@ def trace_opened(model: Any, data: Any = None, training: bool | None = None) -> 
 
     Raises:
         ValueError: As of `trace`.
+
+    Example:
+        >>> from keras_convinit.graph import trace_opened
+        >>> branch = keras.layers.Dense(4, name="dense")
+        >>> stack = keras_convinit.layers.ScaledResidualStack(branch, 9, name="stack")
+        >>> program = trace_opened(keras.Sequential([keras.Input((4,)), stack]))
+        >>> [call.path for call in program.calls]
+        ['stack/dense', 'stack/scaled_sum']
     """
     return _recorded(Recorder(True, stacks_once=True), model, data, training)
 
 
 def _recorded(
     recorder: "Recorder", model: Any, data: Any, training: bool | None = None
-) -> Trace:
+) -> Program:
     if not isinstance(model, keras.Model):
         raise ValueError(f"`model` must be a Keras model. Received: model={model!r}")
     inputs = _inputs(model, data)
@@ -100,7 +114,7 @@ def _recorded(
     if training is not None and takes_training(model):
         told["training"] = training
     try:
-        place = Place(training=training)
+        place = Scope(training=training)
         outputs = calls_of_model(recorder, place, model, inputs, **told)
     except NotOnSymbolsError as error:
         raise ValueError(
@@ -110,7 +124,7 @@ def _recorded(
             f"layer, and call that. Received: model={model!r}, whose `call` says: "
             f"{error.__cause__}"
         ) from error.__cause__
-    return Trace(
+    return Program(
         tuple(recorder.calls),
         values,
         keras.tree.map_structure(recorder.value, outputs),
@@ -153,7 +167,7 @@ def _input_like(model: Any, x: Any) -> Any:
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class Scope:
     """Where in the model a call is made.
 
     Args:
@@ -168,7 +182,7 @@ class Place:
     fixed: bool = False
     watched: bool = False
 
-    def of(self, name: str, keywords: dict[str, Any]) -> "Place":
+    def of(self, name: str, keywords: dict[str, Any]) -> "Scope":
         """The place of a call that is made here.
 
         Args:
@@ -184,7 +198,7 @@ class Place:
             return place
         return dataclasses.replace(place, training=given, fixed=self.watched)
 
-    def inside(self, watched: bool) -> "Place":
+    def inside(self, watched: bool) -> "Scope":
         """The place of calls that are made inside of what is called here.
 
         Args:
@@ -207,8 +221,8 @@ class Recorder:
     """
 
     def __init__(self, opens: bool, stacks_once: bool) -> None:
-        self.calls: list[Call] = []
-        self.opened: list[Opened] = []
+        self.calls: list[LayerCall] = []
+        self.opened: list[OpenedCall] = []
         self.shapes: list[tuple[int | None, ...]] = []
         self.dtypes: list[str] = []
         self._opens = opens
@@ -218,26 +232,26 @@ class Recorder:
         self._symbols: list[Any] = []
         self._names: collections.Counter[str] = collections.Counter()
 
-    def new(self, symbol: Any) -> Value:
+    def new(self, symbol: Any) -> TensorRef:
         """A number for a symbol that comes out of nothing that is known."""
         self.shapes.append(tuple(symbol.shape))
         self.dtypes.append(keras.backend.standardize_dtype(symbol.dtype))
         return self._note(symbol, len(self.shapes) - 1)
 
-    def same(self, symbol: Any, other: Any) -> Value:
+    def same(self, symbol: Any, other: Any) -> TensorRef:
         """Gives a symbol the number of another one."""
         return self._note(symbol, self._ids[id(other)])
 
-    def _note(self, symbol: Any, number: int) -> Value:
+    def _note(self, symbol: Any, number: int) -> TensorRef:
         self._symbols.append(symbol)
         self._ids[id(symbol)] = number
-        return Value(number)
+        return TensorRef(number)
 
     def value(self, x: Any) -> Any:
-        """The `Value` of a symbol; anything else as it is."""
-        return Value(self._ids[id(x)]) if isinstance(x, keras.KerasTensor) else x
+        """The `TensorRef` of a symbol; anything else as it is."""
+        return TensorRef(self._ids[id(x)]) if isinstance(x, keras.KerasTensor) else x
 
-    def apply(self, place: Place, layer: Any, /, *args: Any, **kwargs: Any) -> Any:
+    def apply(self, place: Scope, layer: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Writes down the call of a layer, or of all that is in it.
 
         Args:
@@ -249,7 +263,7 @@ class Recorder:
         Returns:
             Symbols for what it gives.
         """
-        if isinstance(layer, StandIn):
+        if isinstance(layer, Placeholder):
             layer = layer.layer
         name = layer.name
         if place.watched and not isinstance(layer, keras.layers.Layer):
@@ -273,13 +287,15 @@ class Recorder:
 
     def _may_be_masked(self, layer: Any) -> bool:
         """Whether a layer does what a mask says, which nobody sees on symbols."""
-        if not (is_own(layer) and takes_mask(layer)):
+        if not (is_custom_layer(layer) and takes_mask(layer)):
             return False
         return any(makes_masks(call.layer) for call in self.calls)
 
-    def _open(self, place: Place, layer: Any, args: Any, kwargs: Any) -> Any:
+    def _open(self, place: Scope, layer: Any, args: Any, kwargs: Any) -> Any:
         first, outer = len(self.calls), self.opened
-        apply = functools.partial(self.apply, place.inside(watched=is_own(layer)))
+        apply = functools.partial(
+            self.apply, place.inside(watched=is_custom_layer(layer))
+        )
         self.opened, block = [], None
         try:
             if isinstance(layer, keras.layers.TimeDistributed):
@@ -287,7 +303,7 @@ class Recorder:
             else:
                 outputs, block = self._one_block(layer, apply, args, kwargs)
                 if block is None:
-                    outputs = open_up(layer, apply, *args, **kwargs)
+                    outputs = expand(layer, apply, *args, **kwargs)
         finally:
             parts, self.opened = tuple(self.opened), outer
         if outputs is NotImplemented:
@@ -295,7 +311,7 @@ class Recorder:
         linked = self._connected(outputs, args, kwargs)
         whole = self._call(place, layer, first, args, kwargs, linked)
         runs = not isinstance(layer, keras.layers.TimeDistributed)
-        self.opened.append(Opened(whole, len(self.calls), parts, block, runs))
+        self.opened.append(OpenedCall(whole, len(self.calls), parts, block, runs))
         return linked
 
     def _one_block(
@@ -310,8 +326,8 @@ class Recorder:
         outputs = apply_block(layer, apply, x, layer.num_blocks)
         return outputs, (first, self._ids[id(x)], self._ids[id(outputs)])
 
-    def _whole(self, place: Place, layer: Any, args: Any, kwargs: Any) -> Any:
-        outputs = StandIn(layer, output_specs(layer, args, kwargs))(*args, **kwargs)
+    def _whole(self, place: Scope, layer: Any, args: Any, kwargs: Any) -> Any:
+        outputs = Placeholder(layer, output_specs(layer, args, kwargs))(*args, **kwargs)
         for symbol in keras.tree.flatten(outputs):
             self.new(symbol)
         index = len(self.calls)
@@ -319,19 +335,19 @@ class Recorder:
         return outputs
 
     def _call(
-        self, place: Place, layer: Any, index: int, args: Any, kwargs: Any, outputs: Any
-    ) -> Call:
+        self, place: Scope, layer: Any, index: int, args: Any, kwargs: Any, outputs: Any
+    ) -> LayerCall:
         arguments, keywords = keras.tree.map_structure(self.value, (args, kwargs))
         inputs = keras.tree.flatten((arguments, keywords))
         self._names[place.prefix] += 1
         count = self._names[place.prefix]
-        return Call(
+        return LayerCall(
             index,
             layer,
             place.prefix if count == 1 else f"{place.prefix}#{count}",
             arguments,
             keywords,
-            tuple(x.id for x in inputs if isinstance(x, Value)),
+            tuple(x.id for x in inputs if isinstance(x, TensorRef)),
             tuple(
                 self._ids[id(symbol)]
                 for symbol in keras.tree.flatten(outputs)
@@ -342,7 +358,7 @@ class Recorder:
 
     def _connected(self, outputs: Any, args: Any, kwargs: Any) -> Any:
         # What was found in another graph, as symbols of the graph that is asked.
-        linked = StandIn(None, outputs)(*args, **kwargs)
+        linked = Placeholder(None, outputs)(*args, **kwargs)
         keras.tree.map_structure(
             lambda new, old: (
                 self.same(new, old) if isinstance(new, keras.KerasTensor) else None
@@ -354,7 +370,7 @@ class Recorder:
 
 
 def calls_of_model(
-    recorder: Any, place: Place, model: Any, /, *args: Any, **kwargs: Any
+    recorder: Any, place: Scope, model: Any, /, *args: Any, **kwargs: Any
 ) -> Any:
     """Writes down all calls that a model makes.
 
@@ -381,7 +397,7 @@ def calls_of_model(
 
 
 def _sequential(
-    recorder: Any, inside: Place, model: Any, /, inputs: Any, mask: Any = None, **_: Any
+    recorder: Any, inside: Scope, model: Any, /, inputs: Any, mask: Any = None, **_: Any
 ) -> Any:
     inputs = _with_mask(recorder, inside, inputs, mask)
     names = get_input_names(model)
@@ -394,7 +410,7 @@ def _sequential(
 
 
 def _functional(
-    recorder: Any, inside: Place, model: Any, /, inputs: Any, mask: Any = None, **_: Any
+    recorder: Any, inside: Scope, model: Any, /, inputs: Any, mask: Any = None, **_: Any
 ) -> Any:
     graph = keras.Model(model.inputs, model.outputs, name=model.name)
     names = get_input_names(model)
@@ -414,7 +430,7 @@ def _functional(
     return outputs[0] if is_single else outputs
 
 
-def _inlined(recorder: Any, inside: Place, graph: Any, symbols: list[Any]) -> Any:
+def _inlined(recorder: Any, inside: Scope, graph: Any, symbols: list[Any]) -> Any:
     inputs = [
         keras.Input(batch_shape=x.shape, dtype=x.dtype, name=f"input_{i}")
         for i, x in enumerate(symbols)
@@ -429,11 +445,11 @@ def _inlined(recorder: Any, inside: Place, graph: Any, symbols: list[Any]) -> An
     ).outputs
 
 
-def _with_mask(recorder: Any, inside: Place, symbol: Any, mask: Any) -> Any:
+def _with_mask(recorder: Any, inside: Scope, symbol: Any, mask: Any) -> Any:
     return with_mask(functools.partial(recorder.apply, inside), symbol, mask)
 
 
-def _cast(recorder: Any, inside: Place, symbol: Any, wanted: Any) -> Any:
+def _cast(recorder: Any, inside: Scope, symbol: Any, wanted: Any) -> Any:
     if symbol.dtype == wanted.dtype and len(symbol.shape) == len(wanted.shape):
         return symbol
     return recorder.apply(inside, Cast(wanted.shape, wanted.dtype), symbol)

@@ -7,13 +7,13 @@ from typing import Any
 import keras
 
 from keras_convinit.lab.call_text import like, parsed_call
-from keras_convinit.schemes import SCHEMES, AbstractScheme, KerasInitializer
+from keras_convinit.schemes import SCHEMES, KerasInitializer, Scheme
 
 # Those that show progress would draw over that of a command.
 QUIET = {"verbose": False}
 
 
-def scheme_from(text: str, defaults: Mapping[str, Any] = QUIET) -> AbstractScheme:
+def scheme_from(text: str, defaults: Mapping[str, Any] = QUIET) -> Scheme:
     """The scheme that a line of text stands for.
 
     Args:

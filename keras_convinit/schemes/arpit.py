@@ -1,26 +1,26 @@
-"""The gains of Arpit et al. for weight-normalised networks, and their baselines."""
+"""The gains of Arpit et al. for weight-normalized networks, and their baselines."""
 
 from typing import Any
 
 import keras
 
-from keras_convinit.graph import Graph, Site, activation_name
+from keras_convinit.graph import KernelContext, ModelAnalysis, activation_name
 from keras_convinit.initializers import WeightNormGain
 from keras_convinit.scales import forward_scale
-from keras_convinit.schemes._named import named
-from keras_convinit.schemes._rules import AbstractRules, Rule
-from keras_convinit.schemes.zhang import SAME, own_rule
+from keras_convinit.schemes.base import register_scheme
+from keras_convinit.schemes.per_kernel import KernelInit, PerKernelScheme
+from keras_convinit.schemes.zhang import SAME, override_rule
 
 # Of the last layer of the b-th block of a stage, b = 1, 2, ...
 HANIN = 0.9
 
 
-class AbstractGains(AbstractRules):
-    """Directions by one initializer, gains by the place in the network.
+class AbstractGains(PerKernelScheme):
+    """Base of schemes that set gains by the position of their layers.
 
     Args:
         direction: Keras initializer of v.
-        mode: Of the gains, see `WeightNormGain`.
+        mode: The mode of the gains, see `WeightNormGain`.
         classifier: None for an orthogonal kernel, `"same"` for a gain like all others,
             or a Keras initializer.
     """
@@ -35,67 +35,87 @@ class AbstractGains(AbstractRules):
         self.mode = WeightNormGain(mode=mode).mode
         self.classifier = classifier
 
-    def check(self, graph: Graph) -> None:
-        """Refuses a model without weight-normalised layers."""
-        if all(site.kernel.gain is None for site in graph.sites):
+    def check(self, analysis: ModelAnalysis) -> None:
+        """Refuses a model without weight-normalized layers.
+
+        Args:
+            analysis: The model.
+
+        Raises:
+            ValueError: The model has no weight-normalized layers.
+        """
+        if all(context.kernel.gain is None for context in analysis.kernels):
             raise ValueError(
-                "`model` must have weight-normalised layers, such as those of "
+                "`model` must have weight-normalized layers, such as those of "
                 f"`keras_convinit.layers`, for the scheme {self.name()}; for others "
                 'there is the scheme "auto". Received: a model with none'
             )
 
-    def rule(self, site: Site, graph: Graph) -> Rule:
-        """A gain by position, an orthogonal kernel for the classifier."""
-        del graph
-        same = self.gain_rule(site)
-        if site.classifier:
+    def rule(self, context: KernelContext, analysis: ModelAnalysis) -> KernelInit:
+        """Returns a gain by position, an orthogonal kernel for the classifier.
+
+        Args:
+            context: The kernel and its surroundings.
+            analysis: The model.
+        """
+        del analysis
+        same = self.gain_rule(context)
+        if context.classifier:
             orthogonal = keras.initializers.Orthogonal()
-            default = Rule("orthogonal (classifier)", orthogonal)
-            return own_rule("classifier", self.classifier, default, same)
+            default = KernelInit("orthogonal (classifier)", orthogonal)
+            return override_rule("classifier", self.classifier, default, same)
         return same
 
-    def gain_rule(self, site: Site) -> Rule:
-        """The gain of a kernel that is not the classifier's."""
-        gamma, why = self.gamma(site)
+    def gain_rule(self, context: KernelContext) -> KernelInit:
+        """Returns the gain of a kernel that is not the classifier's.
+
+        Args:
+            context: The kernel and its surroundings.
+        """
+        gamma, reason = self.gamma(context)
 
         def gains(copy: int) -> WeightNormGain:
             del copy
             return WeightNormGain(gamma, mode=self.mode)
 
-        return Rule(f"gamma {why}", self.direction, gains)
+        return KernelInit(f"gamma {reason}", self.direction, gains)
 
-    def gamma(self, site: Site) -> tuple[float, str]:
-        """What the layer has to make up for, and how to say it."""
-        if site.projection:
+    def gamma(self, context: KernelContext) -> tuple[float, str]:
+        """Returns gamma, the squared gain that the position asks for, and the reason.
+
+        Args:
+            context: The kernel and its surroundings.
+        """
+        if context.projection:
             return 1.0, "1 (projection)"
-        if site.last_in_branch:
-            return last_of_branch(site)
-        return of_activation(site)
+        if context.last_in_branch:
+            return _gamma_of_last(context)
+        return _gamma_of_activation(context)
 
 
-def of_activation(site: Site) -> tuple[float, str]:
-    """The gamma of a layer by the activation that follows it."""
-    if site.following is None:
+def _gamma_of_activation(context: KernelContext) -> tuple[float, str]:
+    """Returns the gamma of a layer by the activation that follows, and the reason."""
+    if context.following is None:
         return 1.0, "1 (nothing after)"
-    name = activation_name(site.following)
+    name = activation_name(context.following)
     try:
-        gamma = forward_scale(site.following)
+        gamma = forward_scale(context.following)
     except ValueError:
         return 1.0, f"1 ({name} is not elementwise)"
     return gamma, f"{gamma:.4g} ({name} after)"
 
 
-def last_of_branch(site: Site) -> tuple[float, str]:
-    """The gamma of the last layer of a branch: 1 / B, unless the model divides."""
-    if site.branch_factor != 1:
+def _gamma_of_last(context: KernelContext) -> tuple[float, str]:
+    """Returns the gamma of the last layer of a branch: 1 / B unless it is divided."""
+    if context.branch_factor != 1:
         return 1.0, "1 (last, the model divides)"
-    if site.absorbed != 1:
+    if context.absorbed != 1:
         return 1.0, "1 (last, the gain divides)"
-    blocks = site.blocks or 1
+    blocks = context.blocks or 1
     return 1 / blocks, f"1/{blocks} (last of branch)"
 
 
-@named("arpit")
+@register_scheme("arpit")
 class Arpit(AbstractGains):
     """g = sqrt(gamma * inputs / outputs), gamma by position, orthogonal directions.
 
@@ -103,7 +123,7 @@ class Arpit(AbstractGains):
     none does and for projections, 1 / B for the last layer of a residual branch in a
     stage of B blocks. A branch that the model divides by sqrt(B) itself, as
     `ScaledResidual` does, has 1. Biases are zero. A kernel that is not
-    weight-normalised becomes what it would be if it were.
+    weight-normalized becomes what it would be if it were.
 
     Args:
         direction: Keras initializer of v, whose norm has no effect.
@@ -112,6 +132,11 @@ class Arpit(AbstractGains):
         classifier: None for an orthogonal kernel, as the paper says; `"same"` for a
             gain like all others; or a Keras initializer, such as PyTorch's
             `VarianceScaling(1 / 3, distribution="uniform")` that the paper's code has.
+
+    Raises:
+        ValueError: `direction` is no Keras initializer, or `mode` neither of these;
+            `initialize` is called with a model without weight-normalized layers, or
+            with a `classifier` that is nothing of the kind.
 
     Example:
         >>> layer = keras_convinit.layers.WeightNormDense(4)
@@ -125,7 +150,7 @@ class Arpit(AbstractGains):
     """
 
 
-@named("hanin")
+@register_scheme("hanin")
 class Hanin(AbstractGains):
     """Like `Arpit`, with g = 0.9^b for the last layer of the b-th block of a stage.
 
@@ -135,6 +160,9 @@ class Hanin(AbstractGains):
         direction: Keras initializer of v, whose norm has no effect.
         mode: `"forward"` or `"backward"`.
         classifier: As of `Arpit`.
+
+    Raises:
+        ValueError: As of `Arpit`.
 
     Example:
         >>> layer = keras_convinit.layers.WeightNormDense(4)
@@ -146,27 +174,36 @@ class Hanin(AbstractGains):
         and Architecture*; for stages as in the code of Arpit, Campos, Bengio 2019.
     """
 
-    def gain_rule(self, site: Site) -> Rule:
-        """0.9^b for the last of a branch, the gains of `Arpit` elsewhere."""
-        if not site.last_in_branch or site.projection or site.block is None:
-            return super().gain_rule(site)
-        first = site.block + 1
+    def gain_rule(self, context: KernelContext) -> KernelInit:
+        """Returns 0.9^b for the last kernel of a branch, the gain of `Arpit` elsewhere.
+
+        Args:
+            context: The kernel and its surroundings.
+        """
+        if not context.last_in_branch or context.projection or context.block is None:
+            return super().gain_rule(context)
+        first = context.block + 1
 
         def gains(copy: int) -> WeightNormGain:
             return WeightNormGain(HANIN ** (2 * (first + copy)), mode=self.mode)
 
-        last = first + site.kernel.copies - 1
+        last = first + context.kernel.copies - 1
         blocks = f"b = {first}" if last == first else f"b = {first} to {last}"
-        return Rule(f"0.9^b ({blocks})", self.direction, gains)
+        return KernelInit(f"0.9^b ({blocks})", self.direction, gains)
 
 
-@named("kernel")
+@register_scheme("kernel", "pytorch_weight_norm")
 class KernelGain(AbstractGains):
     """g = ||v||: the effective kernel is v as it was drawn, as PyTorch does it.
 
     Args:
         direction: Keras initializer of v.
         classifier: None for v's initializer like all others, or a Keras initializer.
+
+    Raises:
+        ValueError: `direction` is no Keras initializer; `initialize` is called with a
+            model without weight-normalized layers, or with a `classifier` that is
+            nothing of the kind.
 
     Example:
         >>> layer = keras_convinit.layers.WeightNormDense(4)
@@ -180,7 +217,11 @@ class KernelGain(AbstractGains):
             direction, "kernel", SAME if classifier is None else classifier
         )
 
-    def gain_rule(self, site: Site) -> Rule:
-        """The kernel as it is drawn."""
-        del site
-        return Rule("g = ||v||", self.direction)
+    def gain_rule(self, context: KernelContext) -> KernelInit:
+        """Returns the kernel as it is drawn.
+
+        Args:
+            context: Has no effect.
+        """
+        del context
+        return KernelInit("g = ||v||", self.direction)

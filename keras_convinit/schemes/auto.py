@@ -1,25 +1,25 @@
-"""The rule that fits each kernel, by reading what stands around it."""
+"""The rule of both papers that fits each kernel, from its surroundings."""
 
 import dataclasses
 import math
 from typing import Any
 
-from keras_convinit.graph import Graph, Site
-from keras_convinit.schemes._named import named
-from keras_convinit.schemes._rules import AbstractRules, Rule
+from keras_convinit.graph import KernelContext, ModelAnalysis
 from keras_convinit.schemes.arpit import Arpit
-from keras_convinit.schemes.presets import gamma_and_classifier
+from keras_convinit.schemes.base import register_scheme
+from keras_convinit.schemes.per_kernel import KernelInit, PerKernelScheme
 from keras_convinit.schemes.zhang import (
     backward_rule,
     classifier_rule,
     forward_rule,
-    own_rule,
+    gamma_and_classifier,
+    override_rule,
 )
 
 
-@named("auto")
-class Auto(AbstractRules):
-    """Both papers, each kernel by the rule that fits what stands around it.
+@register_scheme("auto")
+class Auto(PerKernelScheme):
+    """The rules of both papers, chosen for each kernel by its surroundings.
 
     | kernel | rule |
     |---|---|
@@ -34,10 +34,18 @@ class Auto(AbstractRules):
     model divides itself is not divided again.
 
     Args:
-        gamma: Of eq. 41: a positive number, or the name of a preset.
+        gamma: The factor of eq. 41: a positive number, or the name of a preset.
         classifier: None for the preset's rule or eq. 21, `"same"` for the rule of all
             others, or a Keras initializer.
-        stride_aware: Whether fans count only what a strided window visits.
+        stride_aware: Whether fans count only the taps of a strided window that meet an
+            input.
+
+    Raises:
+        ValueError: `gamma` is neither a positive number nor the name of a preset.
+
+    Raises:
+        ValueError: `gamma` is neither a positive number nor the name of a preset;
+            `initialize` is called with a `classifier` that is nothing of the kind.
 
     Example:
         >>> layers = [keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)]
@@ -57,39 +65,41 @@ class Auto(AbstractRules):
         self.gamma, self.classifier = gamma_and_classifier(gamma, classifier)
         self.stride_aware = stride_aware
         self._weight_norm = Arpit()
-        self._normalized: dict[int, set[int]] = {}
 
-    def rule(self, site: Site, graph: Graph) -> Rule:
-        """The rule that fits."""
-        same = self._rule(site, graph)
-        if site.classifier:
-            return own_rule("classifier", self.classifier, classifier_rule(), same)
+    def rule(self, context: KernelContext, analysis: ModelAnalysis) -> KernelInit:
+        """Returns the rule of a kernel.
+
+        Args:
+            context: The kernel and its surroundings.
+            analysis: The model.
+        """
+        same = self._rule(context, analysis)
+        if context.classifier:
+            return override_rule("classifier", self.classifier, classifier_rule(), same)
         return same
 
-    def _rule(self, site: Site, graph: Graph) -> Rule:
-        if site.kernel.gain is not None:
-            return self._weight_norm.gain_rule(site)
-        if site.normalized:
-            return backward_rule(site, self.gamma)
-        rule = forward_rule(site)
+    def _rule(self, context: KernelContext, analysis: ModelAnalysis) -> KernelInit:
+        if context.kernel.gain is not None:
+            return self._weight_norm.gain_rule(context)
+        if context.normalized:
+            return backward_rule(context, self.gamma)
+        rule = forward_rule(context)
         divided = (
-            site.last_in_branch
-            and not site.projection
-            and site.branch_factor == site.absorbed == 1
-            and (site.blocks or 1) > 1
-            and not _is_normalized(site.branch, graph)
+            context.last_in_branch
+            and context.branch_factor == context.absorbed == 1
+            and (context.blocks or 1) > 1
+            and not _is_normalized(context.branch, analysis)
         )
         if divided:
-            label = f"ours: {rule.label} / sqrt({site.blocks})"
+            label = f"ours: {rule.label} / sqrt({context.blocks})"
             return dataclasses.replace(
-                rule, label=label, factor=1 / math.sqrt(site.blocks or 1)
+                rule, label=label, factor=1 / math.sqrt(context.blocks or 1)
             )
         return rule
 
 
-def _is_normalized(branch: int | None, graph: Graph) -> bool:
+def _is_normalized(branch: int | None, analysis: ModelAnalysis) -> bool:
     return any(
-        site.normalized or site.preceded_by_normalization
-        for site in graph.sites
-        if site.branch == branch
+        context.normalized or context.preceded_by_normalization
+        for context in analysis.branches.get(branch, ())
     )

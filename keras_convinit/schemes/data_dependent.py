@@ -8,17 +8,22 @@ import numpy as np
 from keras import ops
 
 from keras_convinit._checks import positive, positive_integer
-from keras_convinit.graph import Graph, Site
+from keras_convinit.graph import KernelContext, ModelAnalysis
 from keras_convinit.kernels import Kernel, effective_kernel, gain_shape, kernels_of
-from keras_convinit.schemes._forward import AbstractForward
-from keras_convinit.schemes._linear_layer import broadcast, channel_axes, is_linear
-from keras_convinit.schemes._named import named
-from keras_convinit.schemes._visit import Visit, wide
+from keras_convinit.schemes.base import register_scheme
+from keras_convinit.schemes.layerwise import (
+    LayerContext,
+    LayerwiseScheme,
+    broadcast,
+    channel_axes,
+    is_linear,
+    wide,
+)
 from keras_convinit.schemes.zhang import SAME
 
 
-@named("data_dependent")
-class DataDependent(AbstractForward):
+@register_scheme("data_dependent")
+class DataDependent(LayerwiseScheme):
     """g = 1 / sigma, b = -mu / sigma: each output has mean 0 and deviation 1 on data.
 
     mu and sigma are the mean and the standard deviation of one output channel of
@@ -42,6 +47,12 @@ class DataDependent(AbstractForward):
             weight-normalised; `"same"` for like all others; or a Keras initializer.
         samples: How many samples to look at. None for the first batch of a data set,
             or the first 256 of arrays.
+
+    Raises:
+        ValueError: `direction` or `classifier` is not what is said here, `epsilon` is
+            not positive, or `samples` no positive integer; `initialize` is called with
+            a model without weight-normalized layers, without data, with less than two
+            samples, or with data that are not finite or give outputs that are not.
 
     Example:
         >>> layer = keras_convinit.layers.WeightNormDense(4)
@@ -72,143 +83,162 @@ class DataDependent(AbstractForward):
         self.classifier = classifier if same else keras.initializers.get(classifier)
         self.samples = None if samples is None else positive_integer("samples", samples)
 
-    def check(self, graph: Graph) -> None:
-        """Refuses a model without weight-normalised layers."""
-        if all(site.kernel.gain is None for site in graph.sites):
+    def check(self, analysis: ModelAnalysis) -> None:
+        """Refuses a model without weight-normalized layers.
+
+        Args:
+            analysis: The model.
+
+        Raises:
+            ValueError: The model has no weight-normalized layers.
+        """
+        if all(context.kernel.gain is None for context in analysis.kernels):
             raise ValueError(
-                "`model` must have weight-normalised layers, such as those of "
+                "`model` must have weight-normalized layers, such as those of "
                 "`keras_convinit.layers`, for the scheme DataDependent; for others "
                 'there are the schemes "auto" and "lsuv". '
                 "Received: a model with none"
             )
 
-    def treats(self, layer: Any, sites: list[tuple[Kernel, Site]]) -> bool:
-        """What is linear, the plain classifier only if that is asked for."""
-        kernel, site = sites[-1]
-        if site.classifier and site.kernel.gain is None and self.classifier is None:
+    def treats(self, layer: Any, kernels: list[tuple[Kernel, KernelContext]]) -> bool:
+        """Returns True for a linear layer; for a plain classifier only if asked for.
+
+        Args:
+            layer: The layer.
+            kernels: Its kernels that may be set, each with its context in the model.
+        """
+        kernel, context = kernels[-1]
+        plain = context.kernel.gain is None
+        if context.classifier and plain and self.classifier is None:
             return False
         # The last kernel gives the outputs, unless that is kept.
         return is_linear(layer) and kernel.name == kernels_of(layer)[-1].name
 
-    def visit(self, visit: Visit) -> Any:
-        """Normalises the outputs of a layer."""
-        *others, (kernel, site) = visit.sites
-        if site.classifier and isinstance(
+    def visit(self, layer: LayerContext) -> Any:
+        """Normalizes the outputs of a layer.
+
+        Args:
+            layer: The layer, its kernels, and the signal that reaches it.
+
+        Returns:
+            The outputs for the new kernels.
+        """
+        *others, (kernel, context) = layer.kernels
+        if context.classifier and isinstance(
             self.classifier, keras.initializers.Initializer
         ):
             rule = f"classifier by {type(self.classifier).__name__}"
-            for one, place in visit.sites:
-                visit.start(one, self.classifier)
-                visit.report(one, place, rule)
-            return visit.run()
-        for one, place in others:
-            self._unit(visit, one)
-            visit.report(one, place, "v / ||v||")
-        kept_gain = self._unit(visit, kernel)
-        kept_bias = None if visit.bias is None else visit.pending.get(visit.bias)
-        if kept_bias is not None:
-            zeros = ops.zeros(visit.bias.shape, visit.bias.dtype)
-            visit.pending.lend(visit.bias, zeros)
-        with visit.bare() as activation:
-            outputs = visit.run()
-        factor, why = self._factor(site)
+            for each, each_context in layer.kernels:
+                layer.draw(each, self.classifier)
+                layer.report(each, each_context, rule)
+            return layer.run()
+        for each, each_context in others:
+            self._draw_unit(layer, each)
+            layer.report(each, each_context, "v / ||v||")
+        old_gain = self._draw_unit(layer, kernel)
+        bias = layer.bias()
+        old_bias = None if bias is None else layer.overlay.as_float(bias)
+        if bias is not None:
+            layer.overlay.lend(bias, ops.zeros(bias.shape, bias.dtype))
+        with layer.without_activation() as activation:
+            outputs = layer.run()
+        factor, reason = self._factor(context)
         gain, shift, dead, before, after = self._moments(
-            visit, kernel, outputs, kept_gain, kept_bias, factor
+            layer, kernel, outputs, old_gain, old_bias, factor
         )
 
-        def normalised(y: Any) -> Any:
+        def normalize(y: Any) -> Any:
             return ops.cast(wide(y) * gain + shift, y.dtype)
 
-        outputs = visit.hand_on(outputs, normalised)
+        outputs = layer.transform(outputs, normalize)
         if dead:
-            message = f"constant channels keep their gains: {_listed(dead)}"
-            visit.troubles.append((visit.path, message))
-        visit.report(
+            sentence = f"constant channels keep their gains: {_list(dead)}"
+            layer.issues.append((layer.path, sentence))
+        layer.report(
             kernel,
-            site,
-            f"1/sigma{why}",
-            tries=1,
+            context,
+            f"1/sigma{reason}",
+            num_rescalings=1,
             output_std_before=before,
             output_std_after=after,
         )
-        if _has_one_each(visit, kept_gain):
-            visit.note(kernel, visit.bias, "-mu/sigma", shift)
+        if _has_one_each(layer, old_gain):
+            layer.add_row(kernel, bias, "-mu/sigma", shift)
         else:
-            message = "without a bias for each channel that is trained, the means stay"
-            visit.troubles.append((visit.path, message))
-        return outputs if activation is None else visit.hand_on(outputs, activation)
+            sentence = "without a bias for each channel that is trained, the means stay"
+            layer.issues.append((layer.path, sentence))
+        return outputs if activation is None else layer.transform(outputs, activation)
 
-    def _unit(self, visit: Visit, kernel: Kernel) -> Any:
-        """Draws v, with gains of 1; gives the gains that were."""
-        pending, axes = visit.pending, kernel.geometry.output_axes
-        before = None if kernel.gain is None else pending.get(kernel.gain)
-        visit.start(kernel, self.direction)
+    def _draw_unit(self, layer: LayerContext, kernel: Kernel) -> Any:
+        """Draws v, sets gains to 1, and returns the gains before."""
+        overlay, axes = layer.overlay, kernel.geometry.output_axes
+        before = None if kernel.gain is None else overlay.as_float(kernel.gain)
+        layer.draw(kernel, self.direction)
         shape = gain_shape(kernel.variable.shape, axes)
         ones = ops.ones(shape, "float32")
         if kernel.gain is not None:
-            pending.put(kernel.gain, ones)
+            overlay.put(kernel.gain, ones)
             return before
-        direction = pending.get(kernel.variable)
-        pending.put(kernel.variable, effective_kernel(direction, ones, axes))
+        direction = overlay.as_float(kernel.variable)
+        overlay.put(kernel.variable, effective_kernel(direction, ones, axes))
         return ones
 
-    def _factor(self, site: Site) -> tuple[float, str]:
-        if site.absorbed != 1:
-            return site.absorbed, f" * {site.absorbed:.4g}"
+    def _factor(self, context: KernelContext) -> tuple[float, str]:
+        if context.absorbed != 1:
+            return context.absorbed, f" * {context.absorbed:.4g}"
         divided = (
             self.scaled
-            and site.last_in_branch
-            and not site.projection
-            and site.branch_factor == 1
-            and (site.blocks or 1) > 1
+            and context.last_in_branch
+            and context.branch_factor == 1
+            and (context.blocks or 1) > 1
         )
         if not divided:
             return 1.0, ""
-        return 1 / math.sqrt(site.blocks or 1), f" / sqrt({site.blocks})"
+        return 1 / math.sqrt(context.blocks or 1), f" / sqrt({context.blocks})"
 
     def _moments(
         self,
-        visit: Visit,
+        layer: LayerContext,
         kernel: Kernel,
         outputs: Any,
-        kept_gain: Any,
-        kept_bias: Any,
+        old_gain: Any,
+        old_bias: Any,
         factor: float,
     ) -> tuple[Any, Any, list[int], float, float]:
-        """Sets gain and bias; gives them for the outputs.
+        """Sets gain and bias, and returns them in the shape of the outputs.
 
-        With them come the dead channels, and the deviation of all outputs together,
+        With them are the constant channels, and the standard deviation of all outputs
         before and after.
         """
         outputs = wide(outputs)
         rank = len(outputs.shape)
-        channels = channel_axes(visit.layer, kernel, rank)
+        channels = channel_axes(layer.layer, kernel, rank)
         others = [axis for axis in range(rank) if axis not in channels]
         mean = ops.mean(outputs, axis=others, keepdims=True)
         # Two passes over the outputs and no more; `ops.moments` is too coarse on JAX.
-        centred = ops.square(outputs - mean)
-        sigma = ops.sqrt(ops.mean(centred, axis=others, keepdims=True))
+        centered = ops.square(outputs - mean)
+        sigma = ops.sqrt(ops.mean(centered, axis=others, keepdims=True))
         size = ops.sqrt(ops.square(mean) + ops.square(sigma))
         dead = sigma <= self.epsilon * size
         order = _order(channels)
-        kept = _to_outputs(kept_gain, mean.shape, order)
+        kept = _to_outputs(old_gain, mean.shape, order)
         gain = ops.where(dead, kept, factor / ops.where(dead, 1.0, sigma))
         shift = ops.zeros_like(mean)
-        pending = visit.pending
-        if _has_one_each(visit, kept_gain):
-            kept = ops.broadcast_to(broadcast(kept_bias, visit.layer), mean.shape)
+        overlay, bias = layer.overlay, layer.bias()
+        if _has_one_each(layer, old_gain):
+            kept = ops.broadcast_to(broadcast(old_bias, layer.layer), mean.shape)
             shift = ops.where(dead, kept, -mean * gain)
-            pending.put(visit.bias, ops.reshape(shift, visit.bias.shape))
-        elif visit.bias is not None:
-            pending.lend(visit.bias, ops.cast(kept_bias, visit.bias.dtype))
-            shift = broadcast(kept_bias, visit.layer)
-        values = _to_kernel(gain, kept_gain.shape, channels, order)
+            overlay.put(bias, ops.reshape(shift, bias.shape))
+        elif bias is not None:
+            overlay.lend(bias, ops.cast(old_bias, bias.dtype))
+            shift = broadcast(old_bias, layer.layer)
+        values = _to_kernel(gain, old_gain.shape, channels, order)
         if kernel.gain is not None:
-            pending.put(kernel.gain, values)
+            overlay.put(kernel.gain, values)
         else:
-            direction = pending.get(kernel.variable)
+            direction = overlay.as_float(kernel.variable)
             axes = kernel.geometry.output_axes
-            pending.put(kernel.variable, effective_kernel(direction, values, axes))
+            overlay.put(kernel.variable, effective_kernel(direction, values, axes))
         flags = ops.convert_to_numpy(ops.reshape(dead, (-1,)))
         return (
             gain,
@@ -220,21 +250,21 @@ class DataDependent(AbstractForward):
 
 
 def _together(mean: Any, sigma: Any) -> float:
-    """The deviation of all channels together, from means and deviations of each."""
+    """Returns the std of all channels together, from the mean and std of each."""
     mean, sigma = (ops.convert_to_numpy(x).astype("float64") for x in (mean, sigma))
     return float(np.sqrt(np.mean(sigma**2) + np.var(mean)))
 
 
-def _has_one_each(visit: Visit, gain: Any) -> bool:
-    """Whether there is a bias for each gain, and may be set."""
-    bias = visit.bias
-    if bias is None or not visit.owner(bias).trainable:
+def _has_one_each(layer: LayerContext, gain: Any) -> bool:
+    """Returns True if there is a bias for each gain, and it may be set."""
+    bias = layer.bias()
+    if bias is None or not layer.owner(bias).trainable:
         return False
     return math.prod(bias.shape) == math.prod(gain.shape)
 
 
 def _order(channels: tuple[int, ...]) -> list[int]:
-    """Where each of the axes stands when they are sorted."""
+    """Returns the rank of each axis among all."""
     return [sorted(channels).index(axis) for axis in channels]
 
 
@@ -251,6 +281,6 @@ def _to_kernel(gain: Any, shape: Any, channels: Any, order: list[int]) -> Any:
     return ops.reshape(gain, shape)
 
 
-def _listed(numbers: list[int]) -> str:
+def _list(numbers: list[int]) -> str:
     shown = ", ".join(map(str, numbers[:8]))
     return shown if len(numbers) <= 8 else f"{shown} and {len(numbers) - 8} more"

@@ -1,25 +1,24 @@
-"""Residual networks without normalisation, whose branches begin at zero."""
+"""Fixup: residual networks without normalization, whose branches begin at zero."""
 
-import collections
 import dataclasses
 from typing import Any
 
 import keras
 
-from keras_convinit.graph import Graph, Site
-from keras_convinit.schemes._named import named
-from keras_convinit.schemes._rules import AbstractRules, Rule
-from keras_convinit.schemes.zhang import own_rule
+from keras_convinit.graph import KernelContext, ModelAnalysis
+from keras_convinit.schemes.base import register_scheme
+from keras_convinit.schemes.per_kernel import KernelInit, PerKernelScheme
+from keras_convinit.schemes.zhang import override_rule
 
 
-@named("fixup")
-class Fixup(AbstractRules):
+@register_scheme("fixup")
+class Fixup(PerKernelScheme):
     """He's rule, times L^(-1 / (2m - 2)) in residual branches, which end with zeros.
 
     L is the number of residual blocks of the model, m that of the kernels in the
     branch: L^(-1/2) for blocks of two, L^(-1/4) for bottlenecks. The last kernel of
     each branch and the classifier are zero; so are the biases of all layers with
-    kernels, unless `others` is `"keep"`. Of a weight-normalised layer the gain is
+    kernels, unless `others` is `"keep"`. Of a weight-normalized layer the gain is
     zero, and the direction drawn.
 
     The paper adds a scalar bias in front of each layer and activation, and one scalar
@@ -31,6 +30,11 @@ class Fixup(AbstractRules):
             normal distribution with the variance 2 / fan_out, as the paper's code.
         classifier: None for zeros, `"same"` for the initializer of all others, or a
             Keras initializer.
+
+    Raises:
+        ValueError: `initializer` is no Keras initializer; `initialize` is called with a
+            model without residual blocks or with normalization, or with a `classifier`
+            that is nothing of the kind.
 
     Example:
         >>> x = inputs = keras.Input((4,))
@@ -54,46 +58,56 @@ class Fixup(AbstractRules):
             )
         self.initializer = keras.initializers.get(initializer)
         self.classifier = classifier
-        self._lengths: dict[int | None, int] = {}
 
-    def check(self, graph: Graph) -> None:
-        """Refuses a model without residual branches, or with normalisation."""
-        if not graph.stages:
+    def check(self, analysis: ModelAnalysis) -> None:
+        """Refuses a model without residual branches, or with normalization.
+
+        Args:
+            analysis: The model.
+
+        Raises:
+            ValueError: The model has no residual blocks, or a normalization.
+        """
+        if not analysis.stages:
             raise ValueError(
                 "`model` must have residual blocks for the scheme Fixup; for others "
                 'there is the scheme "auto". Received: a model with none'
             )
-        for site in graph.sites:
-            if site.normalized or site.preceded_by_normalization:
-                where = "behind" if site.normalized else "before"
+        for context in analysis.kernels:
+            if context.normalized or context.preceded_by_normalization:
+                where = "behind" if context.normalized else "before"
                 raise ValueError(
-                    "`model` must have no normalisation for the scheme Fixup; for "
+                    "`model` must have no normalization for the scheme Fixup; for "
                     'others there is the scheme "auto". '
-                    f"Received: a model with one {where} {site.path}"
+                    f"Received: a model with one {where} {context.path}"
                 )
-        self._lengths = dict(
-            collections.Counter(site.branch for site in graph.sites if _in_branch(site))
-        )
 
-    def rule(self, site: Site, graph: Graph) -> Rule:
-        """The initializer, less in branches, nothing at their ends."""
+    def rule(self, context: KernelContext, analysis: ModelAnalysis) -> KernelInit:
+        """Returns the initializer, scaled down in branches and zero at their ends.
+
+        Args:
+            context: The kernel and its surroundings.
+            analysis: The model.
+        """
         name = type(self.initializer).__name__
         if isinstance(self.initializer, keras.initializers.VarianceScaling):
             name = f"He ({self.initializer.mode})"
-        same = Rule(name, self.initializer)
-        if site.classifier:
+        same = KernelInit(name, self.initializer)
+        if context.classifier:
             zero = dataclasses.replace(same, label="0 (classifier)", factor=0.0)
-            return own_rule("classifier", self.classifier, zero, same)
-        if not _in_branch(site):
+            return override_rule("classifier", self.classifier, zero, same)
+        if not _in_branch(context):
             return same
-        if site.last_in_branch:
+        if context.last_in_branch:
             return dataclasses.replace(same, label="0 (last of branch)", factor=0.0)
-        blocks, length = sum(graph.stages), self._lengths[site.branch]
-        # A kernel behind which another one is the last has m > 1.
+        branch = analysis.branches[context.branch]
+        length = sum(_in_branch(each) for each in branch)
+        blocks = sum(analysis.stages)
+        # A layer that is called twice in its branch may be alone there, m = 1.
         power = 2 * max(length, 2) - 2
         label = f"{blocks}^(-1/{power}) {name}"
         return dataclasses.replace(same, label=label, factor=blocks ** (-1 / power))
 
 
-def _in_branch(site: Site) -> bool:
-    return site.branch is not None and not site.projection
+def _in_branch(context: KernelContext) -> bool:
+    return context.branch is not None and not context.projection

@@ -1,4 +1,4 @@
-"""The entrance: sets the variables of a model that is built."""
+"""The entrance: initializes a built model."""
 
 import dataclasses
 import functools
@@ -9,10 +9,9 @@ from typing import Any
 import keras
 
 from keras_convinit import backend
-from keras_convinit.schemes._named import resolved
-from keras_convinit.schemes._pending import Pending
-from keras_convinit.schemes._scheme import AbstractScheme, Seeds, Task
+from keras_convinit.schemes.base import InitRequest, Scheme, Seeds, ValueOverlay
 from keras_convinit.schemes.report import InitializationReport
+from keras_convinit.schemes.resolve import resolve_scheme
 
 OTHERS = ("reset", "keep")
 
@@ -28,7 +27,7 @@ def initialize(
     dry_run: bool = False,
     **scheme_args: Any,
 ) -> InitializationReport:
-    """Initialises a built model in place, by reading what stands around each kernel.
+    """Initializes a built model in place, each kernel by its surroundings.
 
     An initializer sees the shape of a kernel; this sees the model: true fans of
     grouped, depthwise and transposed layers, which activation precedes and follows,
@@ -47,10 +46,11 @@ def initialize(
     Args:
         model: A built Keras model.
         scheme: `"auto"`, `"zhang_forward"`, `"zhang_backward"`, `"arpit"`, `"hanin"`,
-            `"kernel"`, `"fixup"`, `"data_dependent"`, `"lsuv"`, `"gradinit"`,
-            `"metainit"`, an object of a class of `keras_convinit.schemes`, any Keras
-            initializer, or a list of these, which run in order.
-        data: For `"data_dependent"`, `"lsuv"`, and a model whose graph cannot be read
+            `"pytorch_weight_norm"` (also `"kernel"`), `"fixup"`, `"data_dependent"`,
+            `"lsuv"`, `"gradinit"`, `"metainit"`, a name that `register_scheme` gave, an
+            object of a class of `keras_convinit.schemes`, any Keras initializer, or a
+            list of these, which run in order.
+        data: For `"data_dependent"`, `"lsuv"`, and a model that cannot be read
             without: inputs such as an array of a few samples, or a pair of inputs and
             labels. For those two also a data set of batches of these. For
             `"gradinit"` inputs and labels, as such a pair or data set; for
@@ -60,20 +60,22 @@ def initialize(
             compiled.
         seed: An integer; the same gives the same weights on one backend. None for one
             that `keras.utils.set_random_seed` decides. Initializers of others follow it
-            if they draw from an attribute `seed`, from Python's `random` or numpy's;
-            both generators are left as they were.
-        others: What to do with biases, normalisation and embeddings: `"reset"` gives
+            if they draw from an attribute `seed`, from Keras' generators, Python's
+            `random` or numpy's; all are left as they were. Where a layer must be made
+            again for its values, what is drawn from Keras' own generator does not.
+        others: What to do with biases, normalization and embeddings: `"reset"` gives
             them the values that their layers start from, `"keep"` leaves them alone.
         dry_run: Whether to change nothing, and report what would be: all is computed,
             and not assigned.
         **scheme_args: Arguments of the scheme's class, if `scheme` is a name.
 
     Returns:
-        What was set by which rule, and what was left alone and why.
+        A row for each variable that was set, and what was skipped and why.
 
     Raises:
-        ValueError: An argument is not what is said here, or the model is not built,
-            has no kernels, or is not one for the scheme.
+        ValueError: `model` is no Keras model, is not built, has no kernels, or is not
+            one that the scheme is made for; `scheme` is unknown or does not take the
+            arguments; `data` or `loss` are missing, or not for the model.
 
     Example:
         >>> from keras_convinit import initialize
@@ -95,19 +97,20 @@ def initialize(
         raise ValueError(
             f"`others` must be one of {', '.join(OTHERS)}. Received: others={others!r}"
         )
-    seeds, pending = Seeds(seed), Pending(model)
-    task = Task(model, data, loss, seeds, others, pending)
+    seeds, overlay = Seeds(seed), ValueOverlay(model)
+    request = InitRequest(model, data, loss, seeds, others, overlay)
     reports = []
     with backend.preserve_state(model), seeds.decide_defaults():
-        for one in _schemes(scheme, scheme_args):
-            reports.append(one.apply(task))
+        # No comprehension: it is a frame of its own, which warnings would have to skip.
+        for each in _schemes(scheme, scheme_args):
+            reports.append(each.apply(request))
     report = functools.reduce(operator.add, reports)
     report = dataclasses.replace(report, dry_run=dry_run)
     steps = _steps_trained(model)
-    if steps and len(pending):
-        some = ", ".join(variable.path for variable in pending.variables()[:3])
+    if steps and len(overlay):
+        some = ", ".join(variable.path for variable in overlay.variables()[:3])
         note = (
-            f"{model.name} was trained for {steps} steps, of which {len(pending)} "
+            f"{model.name} was trained for {steps} steps, of which {len(overlay)} "
             f"variables keep nothing, such as {some}"
         )
         report = dataclasses.replace(report, notes=(note, *report.notes))
@@ -119,21 +122,21 @@ def initialize(
                 stacklevel=2,
             )
     if not dry_run:
-        pending.commit()
+        overlay.commit()
     return report
 
 
 def _steps_trained(model: keras.Model) -> int:
-    """How many steps the model's own optimizer has taken."""
+    """Returns the number of steps that the model's own optimizer has taken."""
     iterations = getattr(getattr(model, "optimizer", None), "iterations", None)
     if iterations is None:
         return 0
     return int(keras.ops.convert_to_numpy(iterations))
 
 
-def _schemes(scheme: Any, arguments: dict[str, Any]) -> list[AbstractScheme]:
+def _schemes(scheme: Any, arguments: dict[str, Any]) -> list[Scheme]:
     if not isinstance(scheme, list | tuple):
-        return [resolved(scheme, **arguments)]
+        return [resolve_scheme(scheme, **arguments)]
     if not scheme:
         raise ValueError("`scheme` must not be empty. Received: scheme=[]")
     if arguments:
@@ -142,4 +145,4 @@ def _schemes(scheme: Any, arguments: dict[str, Any]) -> list[AbstractScheme]:
             "`keras_convinit.schemes`. "
             f"Received: {', '.join(arguments)}, for {len(scheme)} schemes"
         )
-    return [resolved(one) for one in scheme]
+    return [resolve_scheme(one) for one in scheme]

@@ -1,4 +1,4 @@
-"""Unit variance of every pre-activation, layer after layer."""
+"""LSUV: unit variance of every pre-activation, layer after layer."""
 
 import warnings
 from typing import Any
@@ -6,28 +6,27 @@ from typing import Any
 import keras
 
 from keras_convinit._checks import positive, positive_integer
-from keras_convinit.graph import Site
+from keras_convinit.graph import KernelContext
 from keras_convinit.kernels import Kernel
-from keras_convinit.schemes._forward import AbstractForward
-from keras_convinit.schemes._named import named
-from keras_convinit.schemes._visit import Visit, std_of
+from keras_convinit.schemes.base import register_scheme
+from keras_convinit.schemes.layerwise import LayerContext, LayerwiseScheme
+from keras_convinit.schemes.report import std_of
 
 _STATES = (keras.layers.RNN, keras.layers.Bidirectional)
 
 
-@named("lsuv")
-class LSUV(AbstractForward):
-    """Orthonormal kernels, each divided by what its outputs deviate by on real data.
+@register_scheme("lsuv")
+class LSUV(LayerwiseScheme):
+    """Orthogonal kernels, rescaled so that outputs have unit variance on a batch.
 
-    In one pass: what a layer gives is linear in its kernel, so that the outputs are
-    scaled along with it and handed on. Of a weight-normalised layer the gain is
-    scaled, of a separable convolution the pointwise kernel. A layer that is not known
-    to be linear, such as attention, is run again after each try, and its last kernel is
-    scaled. Of recurrent layers the kernels are orthonormal, and that is all.
+    In one pass: the outputs of a layer are linear in its kernel, so that they are
+    scaled along with it. Of a weight-normalized layer the gain is scaled, of a
+    separable convolution the pointwise kernel. A layer that is not known to be linear,
+    such as attention, runs again after each rescaling of its last kernel. Recurrent
+    layers have orthogonal kernels that are not rescaled.
 
-    Batch normalisation works with the statistics of the batch, since its averages
-    know nothing yet; dropout does nothing. A warning names the layers that could not
-    be brought to unit variance.
+    Batch normalization works with the statistics of the batch, since its averages are
+    not known yet; dropout is off. A warning names the layers without unit variance.
 
     Args:
         tolerance: How far the variance may be from 1. A layer within it is not scaled.
@@ -39,6 +38,12 @@ class LSUV(AbstractForward):
             geometry; None for the kernels as they are.
         samples: How many samples to look at. None for the first batch of a data set,
             or the first 256 of arrays.
+
+    Raises:
+        ValueError: `tolerance` or `floor` is not positive, `max_tries` or `samples` no
+            positive integer, or `initializer` no Keras initializer; `initialize` is
+            called without data, with less than two samples, or with data that are not
+            finite or give outputs that are not.
 
     Example:
         >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
@@ -67,63 +72,75 @@ class LSUV(AbstractForward):
         )
         self.samples = None if samples is None else positive_integer("samples", samples)
 
-    def treats(self, layer: Any, sites: list[tuple[Kernel, Site]]) -> bool:
-        """All kernels."""
-        del layer, sites
+    def treats(self, layer: Any, kernels: list[tuple[Kernel, KernelContext]]) -> bool:
+        """Returns True: LSUV sets all kernels."""
+        del layer, kernels
         return True
 
-    def visit(self, visit: Visit) -> Any:
-        """Draws the kernels, and brings the outputs to unit variance."""
+    def visit(self, layer: LayerContext) -> Any:
+        """Draws the kernels, and scales the last one to outputs of unit variance.
+
+        Args:
+            layer: The layer, its kernels, and the signal that reaches it.
+
+        Returns:
+            The outputs for the new kernels.
+        """
         if self.initializer is not None:
-            for kernel, _ in visit.sites:
-                visit.start(kernel, self.initializer)
-        if isinstance(visit.layer, _STATES):
-            visit.troubles.append((visit.path, "its outputs are states, not scaled"))
-            for kernel, site in visit.sites:
-                visit.report(kernel, site, self._label())
-            return visit.run()
-        with visit.bare() as activation:
-            outputs = visit.run()
+            for kernel, _ in layer.kernels:
+                layer.draw(kernel, self.initializer)
+        if isinstance(layer.layer, _STATES):
+            layer.issues.append((layer.path, "its outputs are states, not scaled"))
+            for kernel, context in layer.kernels:
+                layer.report(kernel, context, self._label())
+            return layer.run()
+        *others, (kernel, context) = layer.kernels
+        with layer.without_activation() as activation:
+            outputs = layer.run()
             before = after = std_of(outputs)
-            tries = 0
-            kernel, site = visit.sites[-1]
+            rescalings = 0
             while (
                 self.floor < after**2 < float("inf")
                 and abs(after**2 - 1) > self.tolerance
-                and tries < self.max_tries
+                and rescalings < self.max_tries
             ):
-                visit.scale(kernel, 1 / after)
-                if visit.linear:
-                    outputs = _scaled(visit, outputs, 1 / after)
+                layer.scale(kernel, 1 / after)
+                if layer.is_linear():
+                    outputs = layer.scale_outputs(outputs, 1 / after)
                 else:
-                    outputs = visit.run()
+                    outputs = layer.run()
                 after = std_of(outputs)
-                tries += 1
+                rescalings += 1
         if not abs(after**2 - 1) <= self.tolerance:
-            why = f"its outputs have the standard deviation {after:.3g}"
-            visit.troubles.append((visit.path, why))
+            sentence = f"its outputs have the standard deviation {after:.3g}"
+            layer.issues.append((layer.path, sentence))
         rule = f"{self._label()}, unit variance"
-        if site.absorbed != 1:
+        if context.absorbed != 1:
             # Its gain holds the factor of the branch, which no activation is behind.
-            visit.scale(kernel, site.absorbed)
-            outputs = _scaled(visit, outputs, site.absorbed)
-            rule, after = f"{rule} * {site.absorbed:.4g}", after * site.absorbed
-        for other, place in visit.sites[:-1]:
-            visit.report(other, place, self._label())
-        visit.report(
+            layer.scale(kernel, context.absorbed)
+            outputs = layer.scale_outputs(outputs, context.absorbed)
+            rule = f"{rule} * {context.absorbed:.4g}"
+            after = after * context.absorbed
+        for other, other_context in others:
+            layer.report(other, other_context, self._label())
+        layer.report(
             kernel,
-            site,
+            context,
             rule,
-            tries=tries,
+            num_rescalings=rescalings,
             output_std_before=before,
             output_std_after=after,
         )
-        return outputs if activation is None else visit.hand_on(outputs, activation)
+        return outputs if activation is None else layer.transform(outputs, activation)
 
-    def conclude(self, troubles: list[tuple[str, str]]) -> None:
-        """Warns of layers without unit variance."""
-        if troubles:
-            named = "; ".join(f"{path}: {why}" for path, why in troubles)
+    def conclude(self, issues: list[tuple[str, str]]) -> None:
+        """Warns of layers without unit variance.
+
+        Args:
+            issues: Pairs of a path and a sentence.
+        """
+        if issues:
+            named = "; ".join(f"{path}: {sentence}" for path, sentence in issues)
             warnings.warn(f"No unit variance of {named}", stacklevel=4)
 
     def _label(self) -> str:
@@ -132,7 +149,3 @@ class LSUV(AbstractForward):
         if isinstance(self.initializer, keras.initializers.Orthogonal):
             return "orthonormal"
         return type(self.initializer).__name__
-
-
-def _scaled(visit: Visit, outputs: Any, factor: float) -> Any:
-    return visit.hand_on(outputs, lambda y: visit.scaled(y, factor))

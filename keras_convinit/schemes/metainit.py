@@ -1,31 +1,32 @@
-"""Norms of kernels at which the gradient changes least along itself."""
+"""MetaInit: norms of kernels for which the gradient changes little along a step."""
 
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops
 
 from keras_convinit import _data, backend
 from keras_convinit._checks import positive, positive_integer
+from keras_convinit._data import Batch
 from keras_convinit._loss import list_variables, make_stateless_loss
-from keras_convinit.graph import Graph
+from keras_convinit.graph import ModelAnalysis, Program
 from keras_convinit.schemes._inference import forward_of
-from keras_convinit.schemes._named import named, resolved
-from keras_convinit.schemes._noise import Noise
-from keras_convinit.schemes._scales import Scales
-from keras_convinit.schemes._scheme import AbstractScheme, Task
-from keras_convinit.schemes._search import (
-    AbstractScaling,
-    AbstractSearch,
-    Found,
-    Problem,
+from keras_convinit.schemes.base import InitRequest, Scheme, register_scheme
+from keras_convinit.schemes.resolve import resolve_scheme
+from keras_convinit.schemes.scale_search import (
+    BatchSampler,
+    ScaleSearch,
+    ScaleSearchScheme,
+    ScaleVector,
+    SearchProblem,
+    StepResult,
 )
-from keras_convinit.schemes._stream import Stream
 
 
-@named("metainit")
-class MetaInit(AbstractScaling):
-    """Norms of kernels, moved until a step of gradient descent does what it promises.
+@register_scheme("metainit")
+class MetaInit(ScaleSearchScheme):
+    """MetaInit: kernel norms that minimize the change of the gradient along a step.
 
     The gradient quotient is the mean over all N trained weights of
 
@@ -46,8 +47,8 @@ class MetaInit(AbstractScaling):
     ends with the best norms so far, a warning and a note in the report.
 
     Args:
-        steps: How many.
-        learning_rate: How far a norm moves in the first step.
+        steps: The number of steps.
+        learning_rate: The move of a norm in the first step.
         momentum: Share of the previous move that is made again.
         batch_size: Samples of a step; of no account where the model has a batch size.
         epsilon: Keeps the quotient finite where the gradient is zero.
@@ -56,6 +57,11 @@ class MetaInit(AbstractScaling):
         start: The scheme that draws the weights to scale, as `initialize` takes it;
             None for the weights as they are.
         verbose: Whether to show progress.
+
+    Raises:
+        ValueError: A number is not of the kind that is said here, or `start` no scheme;
+            `initialize` is called without data for a model whose inputs or labels
+            cannot be drawn, or with a loss that is not finite at the start.
 
     Example:
         >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
@@ -95,46 +101,58 @@ class MetaInit(AbstractScaling):
         self.batch_size = positive_integer("batch_size", batch_size)
         self.epsilon = positive("epsilon", epsilon)
         self.floor = positive("floor", floor)
-        self.start: AbstractScheme | None = None if start is None else resolved(start)
+        self.start: Scheme | None = None if start is None else resolve_scheme(start)
         self.verbose = bool(verbose)
 
-    def stream(self, task: Task) -> Stream | None:
-        """The samples; None for noise."""
-        return None if task.data is None else super().stream(task)
+    def sampler(self, request: InitRequest) -> BatchSampler | None:
+        """Returns the source of samples; None without data, for random batches.
+
+        Args:
+            request: What was asked.
+        """
+        return None if request.data is None else super().sampler(request)
 
     def search(
-        self, problem: Problem, stream: Stream | None, seed: int
-    ) -> AbstractSearch:
-        """The search, over the norms of kernels."""
-        known = _chosen(problem.graph)
+        self, problem: SearchProblem, sampler: BatchSampler | None, seed: int
+    ) -> ScaleSearch:
+        """Returns the search over the norms of kernels.
+
+        Args:
+            problem: The model and its loss.
+            sampler: The source of samples, None for random batches.
+            seed: The seed of random batches.
+        """
+        known = _chosen(problem.analysis)
 
         def chosen(variable: Any, rank: int) -> bool:
-            is_kept = id(variable) in problem.stay
+            is_kept = id(variable) in problem.kept
             return not is_kept and known.get(id(variable), rank > 1)
 
-        scales = Scales(problem.model, chosen)
-        source = stream or Noise(problem.model, problem.program, problem.loss, seed)
+        scales = ScaleVector(problem.model, chosen)
+        source = sampler or RandomBatches(
+            problem.model, problem.program, problem.loss, seed
+        )
         return _Search(self, scales, problem, source)
 
 
-def _chosen(graph: Graph) -> dict[int, bool]:
-    """Of the variables of kernels, whether they say how large the kernel is."""
+def _chosen(analysis: ModelAnalysis) -> dict[int, bool]:
+    """Returns for each variable of a kernel if it sets the norm of the kernel."""
     chosen = {}
-    for site in graph.sites:
-        kernel = site.kernel
+    for context in analysis.kernels:
+        kernel = context.kernel
         chosen[id(kernel.variable)] = kernel.gain is None
         if kernel.gain is not None:
             chosen[id(kernel.gain)] = True
     return chosen
 
 
-class _Search(AbstractSearch):
+class _Search(ScaleSearch):
     def __init__(
         self,
         settings: MetaInit,
-        scales: Scales,
-        problem: Problem,
-        source: Stream | Noise,
+        scales: ScaleVector,
+        problem: SearchProblem,
+        source: "BatchSampler | RandomBatches",
     ) -> None:
         super().__init__(scales, settings.steps)
         self._settings = settings
@@ -153,7 +171,7 @@ class _Search(AbstractSearch):
             self._compute, lambda: list_variables(model)
         )
 
-    def step(self) -> Found:
+    def step(self) -> StepResult:
         """Moves each norm against the sign of the derivative of the quotient."""
         batch = self._source.next(self._size).to_tensors()
         at = ops.convert_to_tensor(self.at.astype("float32"))
@@ -168,10 +186,10 @@ class _Search(AbstractSearch):
         )
         moved = self.at + self._moves / self._norms
         self.at = np.maximum(moved, settings.floor)
-        return Found((float(quotient),), numbers)
+        return StepResult((float(quotient),), numbers)
 
     def _compute(self, values: list[Any], at: Any, *batch: Any) -> Any:
-        points = self.scales.applied(values[: self._count], at)
+        points = self.scales.apply(values[: self._count], at)
 
         def statistic(gradients: list[Any], products: list[Any]) -> Any:
             return gradient_quotient(gradients, products, self._settings.epsilon)
@@ -179,11 +197,11 @@ class _Search(AbstractSearch):
         derive = backend.curvature_gradient(self._loss, statistic)
         loss, quotient, gradients = derive(points, values[self._count :], *batch)
         # By the scales; the norm is proportional to them, so the sign is the same.
-        return loss, quotient, self.scales.slopes(values[: self._count], gradients)
+        return loss, quotient, self.scales.derivative(values[: self._count], gradients)
 
 
 def gradient_quotient(gradients: list[Any], products: list[Any], epsilon: float) -> Any:
-    """The mean of |(g - H g) / (g + epsilon sign(g)) - 1| over all weights.
+    """Returns the mean of |(g - H g) / (g + epsilon sign(g)) - 1| over all weights.
 
     Args:
         gradients: g, a list of tensors.
@@ -197,3 +215,80 @@ def gradient_quotient(gradients: list[Any], products: list[Any], epsilon: float)
         total = total + ops.sum(ops.abs((g - h) / away_from_zero - 1))
         count += int(np.prod(g.shape))
     return total / count
+
+
+CLASSES = ("sparse_categorical_crossentropy", "SparseCategoricalCrossentropy")
+ONE_HOT = ("categorical_crossentropy", "CategoricalCrossentropy")
+NUMBERS = ("mean_squared_error", "MeanSquaredError", "mse")
+
+
+class RandomBatches:
+    """Draws inputs from N(0, 1), and labels at random.
+
+    Args:
+        model: The model.
+        program: The model as a program of calls.
+        loss: A loss, or None for that with which the model is compiled.
+        seed: An integer.
+
+    Raises:
+        ValueError: The model has inputs that are not real numbers, or of unknown size,
+            or several outputs; or the loss does not say what labels are.
+    """
+
+    def __init__(
+        self, model: keras.Model, program: Program, loss: Any, seed: int
+    ) -> None:
+        self._structure = program.inputs
+        self._inputs = _describe(program, program.inputs)
+        outputs = _describe(program, program.outputs)
+        for shape, dtype in self._inputs:
+            if None in shape or not keras.backend.is_float_dtype(dtype):
+                raise ValueError(
+                    "`data` must be given for a model with inputs that are no real "
+                    "numbers, or of any size. "
+                    f"Received: data=None, for an input of shape {shape} and {dtype}"
+                )
+        self._kind = _kind(model.loss if loss is None else loss)
+        if len(outputs) != 1 or self._kind is None:
+            raise ValueError(
+                "`data` must be given for a model with several outputs, or a loss that "
+                f"is none of {', '.join((*CLASSES, *ONE_HOT, *NUMBERS))}. "
+                f"Received: data=None, {len(outputs)} outputs, loss={loss!r}"
+            )
+        (self._output, _), *_ = outputs
+        self._generator = np.random.default_rng(seed)
+
+    def next(self, count: int) -> Batch:
+        """Returns `count` samples with labels."""
+        draw = self._generator
+        dtype = keras.config.floatx()
+        leaves = [
+            draw.standard_normal((count, *shape)).astype(dtype)
+            for shape, _ in self._inputs
+        ]
+        x = keras.tree.pack_sequence_as(self._structure, leaves)
+        *places, classes = self._output
+        if self._kind == "numbers":
+            numbers = draw.standard_normal((count, *self._output))
+            return Batch(x, numbers.astype(dtype))
+        labels = draw.integers(0, classes, (count, *places))
+        if self._kind == "one_hot":
+            return Batch(x, np.eye(classes, dtype=dtype)[labels])
+        return Batch(x, labels)
+
+
+def _describe(program: Program, values: Any) -> list[tuple[tuple[Any, ...], str]]:
+    """Returns the shape of a sample and the dtype of each tensor."""
+    return [
+        (tuple(program.shapes[value.id][1:]), program.dtypes[value.id])
+        for value in keras.tree.flatten(values)
+    ]
+
+
+def _kind(loss: Any) -> str | None:
+    name = loss if isinstance(loss, str) else getattr(loss, "__name__", None)
+    if isinstance(loss, keras.Loss):
+        name = type(loss).__name__
+    kinds = {"classes": CLASSES, "one_hot": ONE_HOT, "numbers": NUMBERS}
+    return next((kind for kind, names in kinds.items() if name in names), None)

@@ -184,3 +184,35 @@ def test_a_model_without_a_call_is_refused_before_it_is_trained():
         pair.fit(np.ones((4, 3), "float32"), verbose=0, callbacks=[monitor])
     with pytest.raises(ValueError, match="`model` must be a Keras model"):
         SignalMonitor(np.ones((4, 3)), model="generator")
+
+
+class Weighted(keras.Model):
+    """With a loss of its own."""
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, **kwargs):
+        difference = keras.ops.abs(y - y_pred)
+        return keras.ops.mean(difference * keras.ops.abs(x[:, :1]))
+
+
+def test_a_loss_of_the_models_own_is_what_is_watched():
+    generator = np.random.default_rng(0)
+    x = generator.standard_normal((8, 3)).astype("float32")
+    y = generator.standard_normal((8, 1)).astype("float32")
+    histories, weights = [], []
+    monitor = SignalMonitor(x, y)
+    for callbacks in ([], [monitor]):
+        keras.utils.set_random_seed(3)
+        inputs = keras.Input((3,))
+        model = Weighted(inputs, keras.layers.Dense(1)(inputs))
+        model.compile(keras.optimizers.SGD(0.1))
+        history = model.fit(
+            x, y, batch_size=4, epochs=3, verbose=0, callbacks=callbacks
+        )
+        histories.append(history.history["loss"])
+        weights.append([keras.ops.convert_to_numpy(v) for v in model.variables])
+    assert histories[0] == histories[1]
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    difference = np.abs(y - model.predict(x, verbose=0)) * np.abs(x[:, :1])
+    last = monitor.reports[max(monitor.reports)]
+    assert last.loss == pytest.approx(difference.mean(), rel=1e-5)

@@ -139,7 +139,7 @@ def test_kernels_of_layers_of_somebodys_own_are_set():
     model.layers[1].conv.bias.assign(np.ones(8))
     report = initialize(model, "auto", seed=0)
     assert not np.any(ops.convert_to_numpy(model.layers[1].conv.bias))
-    assert report.left_alone == ()
+    assert report.skipped == ()
     assert [row.rule for row in report.rows if row.path.endswith("kernel")] == [
         "eq. 21 (nothing before)",
         *["eq. 22 (relu before)"] * 7,

@@ -142,3 +142,35 @@ def test_equal_blocks_of_a_stack():
     kernel.assign(keras.ops.take(kernel, [1, 1, 2], axis=0))
     (pair,) = signal_report(model, X).duplicates
     assert [path.split("/")[1] for path in pair] == ["block_0", "block_1"]
+
+
+def test_the_verdict_says_what_was_not_looked_into():
+    class Block(keras.layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.dense = keras.layers.Dense(8)
+
+        def build(self, shape):
+            self.dense.build(shape)
+
+        def call(self, x):
+            if hidden:
+                x = x * keras.ops.exp(self.dense.bias)
+            return self.dense(x)
+
+        def compute_output_shape(self, shape):
+            return shape
+
+    def report():
+        blocks = [Block(name="one"), Block(name="two")]
+        model = keras.Sequential([keras.Input((8,)), *blocks, keras.layers.Dense(8)])
+        return signal_report(model, np.ones((4, 8), "float32"))
+
+    hidden = True
+    whole = report()
+    assert whole.unopened == ("one", "two")
+    assert whole.verdict.endswith("not looked inside: one and 1 more")
+    assert "not looked inside" in str(whole)
+    hidden = False
+    opened = report()
+    assert opened.unopened == () and "not looked" not in opened.verdict

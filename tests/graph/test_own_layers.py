@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_convinit.graph import read, trace
+from keras_convinit.graph import analyze, trace
 from keras_convinit.layers import ScaledResidual, ScaledResidualStack
 
 L = keras.layers
@@ -162,14 +162,14 @@ def test_what_the_parts_are_in_the_network():
     inputs = x = keras.Input((6, 4))
     for number in range(3):
         x = Residual(name=f"block_{number}")(x)
-    graph = read(keras.Model(inputs, L.Dense(2, name="head")(L.Flatten()(x))))
+    graph = analyze(keras.Model(inputs, L.Dense(2, name="head")(L.Flatten()(x))))
     assert graph.unread == () and graph.stages == (3,)
-    first, last = graph.sites[2], graph.sites[3]
+    first, last = graph.kernels[2], graph.kernels[3]
     assert (first.path, last.path) == ("block_1/first", "block_1/last")
     assert first.following is keras.activations.relu and not first.last_in_branch
     assert last.last_in_branch and last.branch_factor == 0.5
     assert (last.block, last.blocks, last.preceded_by_normalization) == (1, 3, True)
-    assert graph.sites[-1].classifier
+    assert graph.kernels[-1].classifier
 
 
 def test_in_a_stack_and_over_time():
@@ -177,9 +177,9 @@ def test_in_a_stack_and_over_time():
     x = L.TimeDistributed(Scaled(name="own"), name="time")(inputs)
     x = ScaledResidualStack([Plain(name="block")], 3, name="stack")(x)
     model = keras.Model(inputs, x)
-    graph = read(model)
+    graph = analyze(model)
     assert graph.stages[-1] == 3
-    time, dense = graph.sites
+    time, dense = graph.kernels
     assert (time.path, dense.path) == ("time/own/dense", "stack/branch/block/dense")
     assert (dense.kernel.copies, dense.kernel.stacked, dense.blocks) == (3, True, 3)
     (kernel,) = (w for w in model.get_layer("stack").weights if len(w.shape) == 3)
@@ -265,12 +265,12 @@ def test_what_cannot_be_known_stays_whole_and_is_named(what, arrays):
     seen = layer.last_seen
     program = trace(model, open_composites=True)
     assert [call.path for call in program.calls] == ["stem", "own"]
-    graph = read(model)
-    assert [site.path for site in graph.sites] == ["stem"]
+    graph = analyze(model)
+    assert [site.path for site in graph.kernels] == ["stem"]
     (unread,) = [one for one in graph.unread if one.layer is layer]
     assert unread.path == "own"
     assert "Whole could not be opened (" in unread.reason
-    assert "open_up.register" in unread.reason
+    assert "expand.register" in unread.reason
     assert type(layer.dense) is L.Dense and layer.last_seen is seen
     if what not in ("random", "numpy"):
         expected = arrays(model(X, training=True))
@@ -279,7 +279,7 @@ def test_what_cannot_be_known_stays_whole_and_is_named(what, arrays):
 
 def test_without_what_else_it_does_it_is_opened():
     model = functional(Whole("nothing", name="own"))
-    assert [site.path for site in read(model).sites] == ["stem", "own/dense"]
+    assert [site.path for site in analyze(model).kernels] == ["stem", "own/dense"]
 
 
 class WithMask(L.Layer):
@@ -320,9 +320,9 @@ def test_what_is_registered_goes_before():
     class Mine(Residual):
         pass
 
-    from keras_convinit.graph import open_up
+    from keras_convinit.graph import expand
 
-    @open_up.register
+    @expand.register
     def _(layer: Mine, apply, inputs, **_):
         return apply(layer.last, apply(layer.parts["first"][0], inputs))
 
@@ -342,10 +342,10 @@ def test_a_sum_with_a_constant_is_a_residual_sum():
     inputs = x = keras.Input((4,))
     for _ in range(2):
         x = Sum(0.17)([x, L.Dense(4)(x)])
-    graph = read(keras.Model(inputs, x))
+    graph = analyze(keras.Model(inputs, x))
     assert (graph.stages, graph.unread) == ((2,), ())
-    assert [site.branch_factor for site in graph.sites] == [0.17, 0.17]
-    assert all(site.last_in_branch for site in graph.sites)
+    assert [site.branch_factor for site in graph.kernels] == [0.17, 0.17]
+    assert all(site.last_in_branch for site in graph.kernels)
 
 
 def test_a_wrapper_of_what_cannot_be_opened_is_named():
@@ -366,5 +366,75 @@ def test_a_wrapper_of_what_cannot_be_opened_is_named():
 
     layer = L.Bidirectional(L.RNN(Cell(), return_sequences=True), name="own")
     model = functional(layer)
-    (unread,) = read(model).unread
+    (unread,) = analyze(model).unread
     assert unread.path == "own" and "kernels_of.register" in unread.reason
+
+
+class Operated(L.Layer):
+    """A dense layer, and its own variables on the left of what that gives."""
+
+    def __init__(self, operation, **kwargs):
+        super().__init__(**kwargs)
+        self.operation = operation
+        self.dense = L.Dense(4, name="dense")
+
+    def build(self, shape):
+        self.vector = self.add_weight(shape=(4,), name="vector", initializer="normal")
+        self.matrix = self.add_weight(shape=(6, 6), name="matrix", initializer="normal")
+        self.dense.build(shape)
+
+    def call(self, x):
+        return self.operation(self, self.dense(x))
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+OPERATED = {
+    "plus": lambda own, y: own.vector + y,
+    "minus": lambda own, y: own.vector - y,
+    "times": lambda own, y: own.vector * y,
+    "over": lambda own, y: own.vector / (2.0 + ops.abs(y)),
+    "at": lambda own, y: own.matrix @ y,
+    "to the power": lambda own, y: (own.vector) ** ops.relu(0.0 * y),
+    "greater": lambda own, y: ops.where(own.vector > y, y, 0.0),
+    "equal": lambda own, y: ops.where(own.vector == y, 0.0, y),
+    "function": lambda own, y: ops.multiply(own.vector, y),
+    "right": lambda own, y: y * own.vector,
+}
+
+
+@pytest.mark.parametrize("name", OPERATED)
+def test_a_variable_may_stand_on_either_side(name, arrays):
+    layer = Operated(OPERATED[name], name="own")
+    model = functional(layer)
+    variables = [layer.vector, layer.matrix]
+    classes = [type(v) for v in variables]
+    assert [site.path for site in analyze(model).kernels] == ["stem", "own/dense"]
+    assert [type(v) for v in variables] == classes
+    program = trace(model, open_composites=True)
+    np.testing.assert_allclose(arrays(program.run(X)), arrays(model(X)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("draws", ["own", "global", "own in training"])
+def test_what_draws_random_numbers_is_named_with_the_reason(draws):
+    class Noisy(L.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.dense = L.Dense(4, name="dense")
+            self.seed_generator = keras.random.SeedGenerator(1)
+
+        def build(self, shape):
+            self.dense.build(shape)
+
+        def call(self, x, training=None):
+            seed = None if draws == "global" else self.seed_generator
+            if draws == "own in training" and not training:
+                return self.dense(x)
+            return self.dense(x) + keras.random.normal((6, 4), seed=seed)
+
+        def compute_output_shape(self, shape):
+            return shape
+
+    (unread,) = analyze(functional(Noisy(name="own"))).unread
+    assert "could not be opened (it draws random numbers itself)" in unread.reason

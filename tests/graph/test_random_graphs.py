@@ -7,7 +7,7 @@ from keras import ops
 from random_graphs import RECIPES, SETTINGS, build, values
 
 from keras_convinit import kernels_of
-from keras_convinit.graph import read, trace
+from keras_convinit.graph import analyze, trace
 
 
 @SETTINGS
@@ -26,8 +26,8 @@ def test_running_the_program_is_calling_the_model(recipe):
 @hypothesis.given(RECIPES)
 def test_every_kernel_is_read_once_and_in_order(recipe):
     model = build(recipe)
-    graph = read(model)
-    found = [id(site.kernel.variable) for site in graph.sites]
+    graph = analyze(model)
+    found = [id(site.kernel.variable) for site in graph.kernels]
     wanted = {id(kernel.variable) for kernel in kernels_of(model)}
     assert len(found) == len(set(found))
     assert set(found) == wanted
@@ -43,9 +43,9 @@ def test_every_kernel_is_read_once_and_in_order(recipe):
 @hypothesis.given(RECIPES)
 def test_places_make_sense(recipe):
     model = build(recipe)
-    graph = read(model)
+    graph = analyze(model)
     assert sum(graph.stages) <= len(trace(model, open_composites=True).calls)
-    for site in graph.sites:
+    for site in graph.kernels:
         in_block = site.branch is not None or site.projection
         assert in_block == (site.stage is not None)
         assert not site.last_in_branch or site.branch is not None
@@ -53,7 +53,7 @@ def test_places_make_sense(recipe):
         if in_block:
             assert site.blocks == graph.stages[site.stage] > site.block >= 0
         assert not (site.classifier and site.normalized)
-    branches = {s.branch for s in graph.sites if s.branch is not None}
+    branches = {s.branch for s in graph.kernels if s.branch is not None}
     assert len(branches) >= bool(graph.stages)
 
 
@@ -64,7 +64,7 @@ def test_the_model_is_as_before(recipe):
     config = model.get_config()
     weights = [ops.convert_to_numpy(variable) for variable in model.variables]
     outputs = {id(layer): layer.output for layer in model.layers}
-    read(model)
+    analyze(model)
     trace(model, open_composites=True)
     assert model.get_config() == config
     assert all(layer.output is outputs[id(layer)] for layer in model.layers)

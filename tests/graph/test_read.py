@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_convinit import kernels_of
-from keras_convinit.graph import activation_name, open_up, read
+from keras_convinit.graph import activation_name, analyze, expand
 from keras_convinit.layers import WeightNorm, WeightNormConv2D, WeightNormDense
 
 L = keras.layers
@@ -18,12 +18,12 @@ def functional(build, *shape, dtype=None):
 
 
 def names(graph):
-    return [f"{site.path}:{site.kernel.name}" for site in graph.sites]
+    return [f"{site.path}:{site.kernel.name}" for site in graph.kernels]
 
 
 def test_every_kernel_of_every_model_is_read_once(model):
-    graph = read(model)
-    found = [id(site.kernel.variable) for site in graph.sites]
+    graph = analyze(model)
+    found = [id(site.kernel.variable) for site in graph.kernels]
     assert len(set(found)) == len(found)
     assert set(found) == {id(kernel.variable) for kernel in kernels_of(model)}
     assert not graph.unread
@@ -36,7 +36,7 @@ def test_a_separable_convolution_is_two_kernels():
         8,
         2,
     )
-    depthwise, pointwise = read(model).sites
+    depthwise, pointwise = analyze(model).kernels
     assert activation_name(depthwise.preceding) == "relu"
     assert depthwise.following is pointwise.preceding is None
     assert activation_name(pointwise.following) == "relu"
@@ -51,7 +51,7 @@ def test_attention_is_three_readers_and_a_writer():
         5,
         4,
     )
-    query, key, value, output = (site for site in read(model).sites)
+    query, key, value, output = (site for site in analyze(model).kernels)
     assert all(site.preceded_by_normalization is False for site in (output,))
     assert not query.classifier and output.classifier
     assert output.preceding is None and key.following is None
@@ -61,7 +61,7 @@ def test_attention_is_three_readers_and_a_writer():
 @pytest.mark.parametrize("make", [L.LSTM, L.GRU, L.SimpleRNN])
 def test_recurrent_layers(make):
     model = functional(lambda x: make(3, name="r")(ops.relu(x)), 5, 4)
-    kernel, recurrent = read(model).sites
+    kernel, recurrent = analyze(model).kernels
     around = [activation_name(s) for s in (kernel.preceding, kernel.following)]
     assert around == ["relu", "tanh"]
     assert activation_name(recurrent.preceding) == "tanh"
@@ -70,7 +70,7 @@ def test_recurrent_layers(make):
 
 def test_both_ways():
     model = functional(lambda x: L.Bidirectional(L.LSTM(3), name="b")(x), 5, 4)
-    assert [site.first for site in read(model).sites] == [True, False, True, False]
+    assert [site.first for site in analyze(model).kernels] == [True, False, True, False]
 
 
 def test_cells_on_top_of_each_other():
@@ -78,7 +78,7 @@ def test_cells_on_top_of_each_other():
     model = functional(lambda x: L.RNN(cells, name="r")(x), 5, 4)
     found = [
         (s.first, activation_name(s.preceding), activation_name(s.following))
-        for s in read(model).sites
+        for s in analyze(model).kernels
     ]
     assert found == [
         (True, "linear", "tanh"),
@@ -98,7 +98,7 @@ def test_a_model_over_time_is_opened():
         name="inner",
     )
     model = functional(lambda x: L.TimeDistributed(inner, name="time")(x), 5, 6, 6, 2)
-    first, second = read(model).sites
+    first, second = analyze(model).kernels
     assert (first.path, second.path) == ("time/inner/a", "time/inner/b")
     assert first.first and activation_name(second.preceding) == "relu"
     assert second.classifier
@@ -113,7 +113,7 @@ def test_weight_normalised_layers():
             WeightNorm(L.Dense(2, activation="tanh"), name="b"),
         ]
     )
-    first, second = read(model).sites
+    first, second = analyze(model).kernels
     assert first.kernel.variable is model.layers[0].weight_norm_direction
     assert second.kernel.variable is model.layers[2].weight_norm_direction
     assert activation_name(second.preceding) == "relu"
@@ -123,8 +123,8 @@ def test_weight_normalised_layers():
 def test_a_shared_layer_is_asked_for_several_things():
     shared = L.Dense(4, name="shared")
     model = functional(lambda x: shared(ops.relu(shared(x))), 4)
-    graph = read(model)
-    (site,) = graph.sites
+    graph = analyze(model)
+    (site,) = graph.kernels
     assert site.first and not site.classifier
     conflicts = {c.name: c.values for c in graph.conflicts}
     assert set(conflicts) == {"preceding", "following", "first", "classifier"}
@@ -137,7 +137,7 @@ def test_a_shared_layer_may_be_asked_for_one_thing():
         lambda x: L.Dense(2, name="last")(L.Concatenate()([shared(x), shared(x * 2)])),
         4,
     )
-    graph = read(model)
+    graph = analyze(model)
     assert names(graph) == ["shared:kernel", "last:kernel"]
     assert not graph.conflicts
 
@@ -151,7 +151,7 @@ def test_equal_activations_are_no_conflict():
         return L.Dense(2)(L.Concatenate()(found))
 
     for slopes in ((0.3, 0.3), (0.3, 0.2)):
-        outputs[slopes] = [c.name for c in read(functional(build, 4)).conflicts]
+        outputs[slopes] = [c.name for c in analyze(functional(build, 4)).conflicts]
     assert outputs == {(0.3, 0.3): [], (0.3, 0.2): ["preceding"]}
 
 
@@ -167,11 +167,11 @@ def test_a_composite_layer_of_somebody_elses_is_opened():
         def call(self, x):
             return x + self.inner(x)
 
-    @open_up.register
+    @expand.register
     def _(layer: Block, apply, inputs):
         return apply(L.Add(name="sum"), [inputs, apply(layer.inner, inputs)])
 
-    graph = read(functional(lambda x: Block()(x), 4))
+    graph = analyze(functional(lambda x: Block()(x), 4))
     assert names(graph) == ["block/inner:kernel"]
     assert graph.stages == (1,) and not graph.unread
 
@@ -189,21 +189,21 @@ def test_a_model_with_a_call_of_its_own():
                 x = x + layer(ops.relu(x))
             return x
 
-    graph = read(Mine(), np.ones((2, 3), "float32"))
+    graph = analyze(Mine(), np.ones((2, 3), "float32"))
     assert names(graph) == [
         "first:weight_norm_direction",
         "dense_0:kernel",
         "dense_1:kernel",
     ]
     assert graph.stages == (2,) and not graph.unread
-    assert [activation_name(s.preceding) for s in graph.sites[1:]] == ["relu", "relu"]
+    assert [activation_name(s.preceding) for s in graph.kernels[1:]] == ["relu", "relu"]
 
 
 def test_no_kernels():
-    graph = read(functional(lambda x: L.ReLU()(x), 4))
-    assert graph.sites == graph.stages == graph.conflicts == graph.unread == ()
+    graph = analyze(functional(lambda x: L.ReLU()(x), 4))
+    assert graph.kernels == graph.stages == graph.conflicts == graph.unread == ()
 
 
 def test_what_is_not_built_is_refused():
     with pytest.raises(ValueError, match="must be built"):
-        read(keras.Sequential([L.Dense(2)]))
+        analyze(keras.Sequential([L.Dense(2)]))

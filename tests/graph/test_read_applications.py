@@ -4,18 +4,18 @@ import keras
 import pytest
 from keras import ops
 
-from keras_convinit.graph import activation_name, read
+from keras_convinit.graph import activation_name, analyze
 
 
 def no_kernel_is_lost(model, graph):
     wanted = {id(v) for v in model.trainable_variables if len(v.shape) > 1}
-    found = [id(site.kernel.variable) for site in graph.sites]
+    found = [id(site.kernel.variable) for site in graph.kernels]
     assert set(found) == wanted
     assert len(found) == len(wanted)
 
 
 def names(graph, attribute):
-    return {activation_name(getattr(site, attribute)) for site in graph.sites}
+    return {activation_name(getattr(site, attribute)) for site in graph.kernels}
 
 
 # Stages are counted by hand, from the tables of the papers: a block of MobileNetV2 or
@@ -59,42 +59,42 @@ def test_network(name):
     size, stages, projections = NETWORKS[name]
     network = getattr(keras.applications, name)
     model = network(weights=None, input_shape=(size, size, 3), classes=5)
-    graph = read(model)
+    graph = analyze(model)
     no_kernel_is_lost(model, graph)
     assert graph.stages == stages
-    assert sum(site.projection for site in graph.sites) == projections
-    assert sum(site.last_in_branch for site in graph.sites) == sum(stages)
+    assert sum(site.projection for site in graph.kernels) == projections
+    assert sum(site.last_in_branch for site in graph.kernels) == sum(stages)
     assert not graph.conflicts
-    assert [site.path for site in graph.sites if site.first] == [FIRST[name]]
-    (classifier,) = (site for site in graph.sites if site.classifier)
-    assert classifier is graph.sites[-1]
+    assert [site.path for site in graph.kernels if site.first] == [FIRST[name]]
+    (classifier,) = (site for site in graph.kernels if site.classifier)
+    assert classifier is graph.kernels[-1]
     assert activation_name(classifier.following) == "softmax"
     CHECKS[name](graph)
 
 
 def check_vgg(graph):
-    assert not any(s.normalized or s.preceded_by_normalization for s in graph.sites)
-    assert all(activation_name(s.preceding) == "relu" for s in graph.sites[1:])
+    assert not any(s.normalized or s.preceded_by_normalization for s in graph.kernels)
+    assert all(activation_name(s.preceding) == "relu" for s in graph.kernels[1:])
 
 
 def check_resnet(graph):
-    assert all(site.normalized for site in graph.sites[:-1])
+    assert all(site.normalized for site in graph.kernels[:-1])
     assert names(graph, "following") == {"relu", "softmax"}
-    assert all(activation_name(s.preceding) == "relu" for s in graph.sites[1:])
+    assert all(activation_name(s.preceding) == "relu" for s in graph.kernels[1:])
 
 
 def check_resnet_v2(graph):
-    inner = [s for s in graph.sites[:-1] if not (s.projection or s.last_in_branch)]
+    inner = [s for s in graph.kernels[:-1] if not (s.projection or s.last_in_branch)]
     assert all(activation_name(s.following) == "relu" for s in inner)
     assert all(s.normalized for s in inner)
-    outer = [s for s in graph.sites if s.projection or s.last_in_branch]
+    outer = [s for s in graph.kernels if s.projection or s.last_in_branch]
     assert all(s.following is None and not s.normalized for s in outer)
-    assert all(activation_name(s.preceding) == "relu" for s in graph.sites[1:])
+    assert all(activation_name(s.preceding) == "relu" for s in graph.kernels[1:])
 
 
 def check_mobilenet(graph):
-    assert all(site.normalized for site in graph.sites[:-1])
-    for site in graph.sites[1:-1]:
+    assert all(site.normalized for site in graph.kernels[:-1])
+    for site in graph.kernels[1:-1]:
         # The last convolution of a block is linear, and the first one of the next.
         if site.path.endswith("_project"):
             assert site.following is None
@@ -106,14 +106,14 @@ def check_mobilenet(graph):
 
 
 def check_densenet(graph):
-    assert all(site.normalized for site in graph.sites[:-1])
-    for site in graph.sites[1:]:
+    assert all(site.normalized for site in graph.kernels[:-1])
+    for site in graph.kernels[1:]:
         assert activation_name(site.preceding) == "relu"
         assert site.preceded_by_normalization
 
 
 def check_xception(graph):
-    for site in graph.sites:
+    for site in graph.kernels:
         if site.kernel.name == "pointwise_kernel":
             assert site.preceding is None
         if site.kernel.name == "depthwise_kernel":
@@ -122,7 +122,7 @@ def check_xception(graph):
 
 
 def check_efficientnet(graph):
-    for site in graph.sites:
+    for site in graph.kernels:
         if site.path.endswith("_se_expand"):
             assert activation_name(site.following) == "sigmoid"
             assert not site.last_in_branch and not site.normalized
@@ -134,7 +134,7 @@ def check_efficientnet(graph):
 
 def check_convnext(graph):
     assert {type(entry.layer).__name__ for entry in graph.unread} == {"LayerScale"}
-    for site in graph.sites:
+    for site in graph.kernels:
         if site.path.endswith("_depthwise_conv"):
             assert site.normalized and site.following is None
         if site.path.endswith("_pointwise_conv_1"):

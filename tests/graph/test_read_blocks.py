@@ -4,7 +4,7 @@ import keras
 import pytest
 from keras import ops
 
-from keras_convinit.graph import activation_name, read
+from keras_convinit.graph import activation_name, analyze
 from keras_convinit.layers import ScaledResidual, ScaledResidualStack, WeightNormDense
 
 L = keras.layers
@@ -16,13 +16,13 @@ def dense(width=4, **arguments):
 
 def graph_of(build, *shape):
     inputs = keras.Input(shape or (4,))
-    return read(keras.Model(inputs, build(inputs)))
+    return analyze(keras.Model(inputs, build(inputs)))
 
 
 def places(graph):
     return [
         (s.path, s.stage, s.block, s.blocks, s.last_in_branch, s.projection)
-        for s in graph.sites
+        for s in graph.kernels
         if s.stage is not None
     ]
 
@@ -62,14 +62,14 @@ def test_what_is_no_residual_block(build):
     graph = graph_of(build)
     assert graph.stages == ()
     assert not any(
-        s.branch is not None or s.projection or s.last_in_branch for s in graph.sites
+        s.branch is not None or s.projection or s.last_in_branch for s in graph.kernels
     )
 
 
 def test_terms_of_other_origins_are_no_residual_block():
     left, right = keras.Input((4,)), keras.Input((4,))
     model = keras.Model([left, right], dense()(left) + dense()(dense()(right)))
-    assert read(model).stages == ()
+    assert analyze(model).stages == ()
 
 
 def test_one_of_several_branches():
@@ -78,7 +78,7 @@ def test_one_of_several_branches():
 
     graph = graph_of(build)
     assert graph.stages == (1,)
-    a, b, c = sorted(graph.sites, key=lambda site: site.path)
+    a, b, c = sorted(graph.kernels, key=lambda site: site.path)
     assert a.branch == b.branch != c.branch
     assert [s.last_in_branch for s in (a, b, c)] == [False, True, True]
 
@@ -99,8 +99,11 @@ def test_a_gate_in_a_branch_is_not_its_end():
         return x + L.Multiply()([y, gate])
 
     graph = graph_of(build)
-    assert {s.path: s.last_in_branch for s in graph.sites} == {"a": True, "gate": False}
-    assert all(s.branch == 0 for s in graph.sites)
+    assert {s.path: s.last_in_branch for s in graph.kernels} == {
+        "a": True,
+        "gate": False,
+    }
+    assert all(s.branch == 0 for s in graph.kernels)
 
 
 def test_a_width_ends_a_stage():
@@ -124,7 +127,7 @@ def test_a_projection_of_the_same_size_ends_no_stage():
 
     graph = graph_of(build)
     assert graph.stages == (3,)
-    assert [s.block for s in graph.sites if s.projection] == [0, 1, 2]
+    assert [s.block for s in graph.kernels if s.projection] == [0, 1, 2]
 
 
 def test_a_kernel_in_between_ends_a_stage():
@@ -159,7 +162,7 @@ def test_a_width_that_changes_without_a_kernel_ends_a_stage():
 
     graph = graph_of(build, 8, 8, 2)
     assert graph.stages == (1, 2)
-    assert not any(s.projection for s in graph.sites)
+    assert not any(s.projection for s in graph.kernels)
 
 
 def test_a_path_to_which_something_else_is_added_is_no_branch():
@@ -169,7 +172,7 @@ def test_a_path_to_which_something_else_is_added_is_no_branch():
 
     graph = graph_of(build)
     assert graph.stages == (1,)
-    assert {s.path: s.last_in_branch for s in graph.sites} == {"a": False, "b": True}
+    assert {s.path: s.last_in_branch for s in graph.kernels} == {"a": False, "b": True}
 
 
 def test_a_stride_is_seen_where_no_size_is_known():
@@ -194,24 +197,24 @@ def test_transformer_blocks():
 
     graph = graph_of(build, 5, 4)
     assert graph.stages == (4,)
-    assert sum(s.last_in_branch for s in graph.sites) == 4
-    assert all(s.preceding is None for s in graph.sites if not s.last_in_branch)
+    assert sum(s.last_in_branch for s in graph.kernels) == 4
+    assert all(s.preceding is None for s in graph.kernels if not s.last_in_branch)
 
 
 def test_attention_to_something_else_is_a_branch():
     left, right = keras.Input((5, 4)), keras.Input((6, 4))
     memory = dense(name="encoder")(right)
     x = left + L.MultiHeadAttention(2, 2, name="attention")(left, memory)
-    graph = read(keras.Model([left, right], x))
+    graph = analyze(keras.Model([left, right], x))
     assert graph.stages == (1,)
-    assert {s.path for s in graph.sites if s.branch is not None} == {"attention"}
+    assert {s.path for s in graph.kernels if s.branch is not None} == {"attention"}
 
 
 def test_a_factor_on_a_branch_is_seen():
     for scaled in (L.Rescaling(0.25), lambda x: x * 0.25, lambda x: 0.25 * x):
         graph = graph_of(lambda x, scaled=scaled: x + scaled(dense()(x)))
-        assert graph.sites[0].branch_factor == 0.25
-    assert graph_of(lambda x: 0.25 * x + dense()(x)).sites[0].branch_factor == 1
+        assert graph.kernels[0].branch_factor == 0.25
+    assert graph_of(lambda x: 0.25 * x + dense()(x)).kernels[0].branch_factor == 1
 
 
 def branch():
@@ -229,17 +232,17 @@ def test_our_residual_layers_are_opened():
         L.Dense(2, name="last"),
     ]
     model = keras.Sequential([keras.Input((6,)), L.Dense(3, name="stem"), *layers])
-    graph = read(model)
+    graph = analyze(model)
     assert graph.stages == (7,)
     assert not graph.unread and not graph.conflicts
     stack = layers[2]
-    stacked = [s for s in graph.sites if s.layer is stack]
+    stacked = [s for s in graph.kernels if s.layer is stack]
     assert [s.path for s in stacked] == ["stack/branch/first", "stack/branch/second"]
     assert [s.kernel.copies for s in stacked] == [5, 5]
     own = {id(v) for v in stack.trainable_variables}
     assert all(id(s.kernel.variable) in own for s in stacked)
     assert [(s.block, s.last_in_branch) for s in stacked] == [(2, False), (2, True)]
-    factors = {s.path: s.branch_factor for s in graph.sites if s.last_in_branch}
+    factors = {s.path: s.branch_factor for s in graph.kernels if s.last_in_branch}
     assert factors == pytest.approx(
         {
             "open/branch/second": 3**-0.5,
@@ -247,7 +250,7 @@ def test_our_residual_layers_are_opened():
             "stack/branch/second": 5**-0.5,
         }
     )
-    (projection,) = (s for s in graph.sites if s.projection)
+    (projection,) = (s for s in graph.kernels if s.projection)
     assert projection.path == "open/p" and projection.blocks == 7
     assert [activation_name(s.preceding) for s in stacked] == ["linear", "relu"]
     assert [activation_name(s.following) for s in stacked] == ["relu", "linear"]
@@ -261,7 +264,7 @@ def test_a_layer_between_blocks_may_do_what_it_likes():
         return x + dense(name="b")(y)
 
     graph = graph_of(build)
-    by_path = {s.path: s for s in graph.sites}
+    by_path = {s.path: s for s in graph.kernels}
     assert by_path["a"].branch == by_path["b"].branch != by_path["inner"].branch
     assert by_path["inner"].last_in_branch and by_path["b"].last_in_branch
     assert not by_path["a"].last_in_branch

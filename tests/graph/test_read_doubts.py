@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_convinit.graph import read
+from keras_convinit.graph import analyze
 
 L = keras.layers
 
@@ -15,7 +15,7 @@ def functional(build, *shape):
 
 
 def names(graph):
-    return [f"{site.path}:{site.kernel.name}" for site in graph.sites]
+    return [f"{site.path}:{site.kernel.name}" for site in graph.kernels]
 
 
 def test_a_layer_that_is_not_known_is_reported():
@@ -29,12 +29,12 @@ def test_a_layer_that_is_not_known_is_reported():
     model = functional(
         lambda x: L.Dense(2, name="b")(Unknown(name="a")(L.ReLU()(x))), 4
     )
-    graph = read(model)
+    graph = analyze(model)
     assert names(graph) == ["b:kernel"]
     (unread,) = graph.unread
     assert unread.path == "a" and "kernels_of.register" in unread.reason
     # It is a kernel to its neighbours all the same.
-    assert graph.sites[0].preceding is None and not graph.sites[0].first
+    assert graph.kernels[0].preceding is None and not graph.kernels[0].first
 
 
 def test_what_is_assumed_is_reported():
@@ -43,7 +43,7 @@ def test_what_is_assumed_is_reported():
             return x - ops.mean(x, axis=-1, keepdims=True)
 
     model = functional(lambda x: L.Dense(2, name="b")(Half(name="half")(x)), 4)
-    (unread,) = read(model).unread
+    (unread,) = analyze(model).unread
     assert unread.path == "half" and "taken to be linear" in unread.reason
 
 
@@ -54,7 +54,7 @@ def test_an_unknown_layer_of_several_signals_is_reported():
 
     def graph_with(**options):
         mixed = Mixed(name="mixed", **options)
-        return read(functional(lambda x: mixed([x, L.Dense(4)(x)]), 4))
+        return analyze(functional(lambda x: mixed([x, L.Dense(4)(x)]), 4))
 
     # One that does more than its outputs show.
     graph = graph_with(activity_regularizer="l2")
@@ -63,7 +63,7 @@ def test_an_unknown_layer_of_several_signals_is_reported():
     assert graph.stages == ()
     graph = graph_with()
     assert (graph.unread, graph.stages) == ((), (1,))
-    assert graph.sites[0].branch_factor == 0.1
+    assert graph.kernels[0].branch_factor == 0.1
 
 
 def test_a_variable_that_no_layer_holds_is_reported():
@@ -81,7 +81,7 @@ def test_a_variable_that_no_layer_holds_is_reported():
             return self.dense(x)
 
     model = Mine()
-    graph = read(model, np.ones((2, 3), "float32"))
+    graph = analyze(model, np.ones((2, 3), "float32"))
     assert names(graph) == ["dense:kernel"]
     assert sorted(entry.reason.split(" ")[0] for entry in graph.unread) == sorted(
         variable.path for variable in (model.own, model.unused.kernel)

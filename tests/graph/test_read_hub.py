@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_convinit import initialize, signal_report
-from keras_convinit.graph import read
+from keras_convinit.graph import analyze
 
 hub = pytest.importorskip("keras_hub")
 TOKENS = {
@@ -51,8 +51,8 @@ MODELS = {
 @pytest.mark.parametrize("make", MODELS.values(), ids=MODELS)
 def test_every_matrix_is_read_or_its_layer_is_named(make):
     model, x = make()
-    graph = read(model, x)
-    known = {id(site.kernel.variable) for site in graph.sites}
+    graph = analyze(model, x)
+    known = {id(site.kernel.variable) for site in graph.kernels}
     known |= {id(v) for one in graph.unread for v in one.layer.variables}
     matrices = [v for v in model.trainable_variables if len(v.shape) > 1]
     missing = [v.path for v in matrices if id(v) not in known]
@@ -60,7 +60,7 @@ def test_every_matrix_is_read_or_its_layer_is_named(make):
     others = ("embedding", "bias")
     assert not [p for p in missing if not any(o in p for o in others)], missing
     assert signal_report(model, x).verdict
-    if graph.sites:
+    if graph.kernels:
         assert initialize(model, "auto", data=x, seed=0).rows
     else:
         with pytest.raises(ValueError, match=r"kernels_of\.register"):

@@ -3,13 +3,13 @@
 import networks
 import pytest
 
-from keras_convinit.graph import activation_name, read
+from keras_convinit.graph import activation_name, analyze
 
 
 @pytest.fixture(scope="module")
 def graphs():
     return {
-        name: read(getattr(networks, name)())
+        name: analyze(getattr(networks, name)())
         for name in ("resnet_110", "wide_resnet_28_10", "arpit_resnet_110")
     }
 
@@ -28,12 +28,12 @@ def test_stages(name, graphs):
     graph = graphs[name]
     assert graph.stages == STAGES[name]
     assert not graph.unread
-    assert len(graph.sites) == 2 + 2 * sum(STAGES[name]) + PROJECTIONS[name]
+    assert len(graph.kernels) == 2 + 2 * sum(STAGES[name]) + PROJECTIONS[name]
 
 
 @pytest.mark.parametrize("name", list(STAGES))
 def test_every_kernel_of_a_block_has_its_place(name, graphs):
-    stem, *inside, classifier = graphs[name].sites
+    stem, *inside, classifier = graphs[name].kernels
     assert stem.stage is None and classifier.stage is None
     blocks = STAGES[name][0]
     for stage in range(3):
@@ -52,7 +52,7 @@ def test_every_kernel_of_a_block_has_its_place(name, graphs):
 
 @pytest.mark.parametrize("name", list(STAGES))
 def test_ends_are_seen(name, graphs):
-    stem, *inside, classifier = graphs[name].sites
+    stem, *inside, classifier = graphs[name].kernels
     assert stem.first and classifier.classifier
     assert not any(s.first or s.classifier for s in inside)
     assert classifier.path == "classifier"
@@ -68,7 +68,7 @@ def around(site):
 
 
 def test_activation_after_the_sum(graphs):
-    stem, *inside, classifier = graphs["resnet_110"].sites
+    stem, *inside, classifier = graphs["resnet_110"].kernels
     assert around(stem) == ("linear", False, "relu", True)
     assert around(classifier) == ("relu", False, "softmax", False)
     for site in inside:
@@ -79,7 +79,7 @@ def test_activation_after_the_sum(graphs):
 
 
 def test_activation_before_the_convolutions(graphs):
-    stem, *inside, classifier = graphs["wide_resnet_28_10"].sites
+    stem, *inside, classifier = graphs["wide_resnet_28_10"].kernels
     # A projection follows, so that nothing reads the stem but normalisation and ReLU.
     assert around(stem) == ("linear", False, "relu", True)
     assert around(classifier) == ("linear", False, "softmax", False)
@@ -90,7 +90,7 @@ def test_activation_before_the_convolutions(graphs):
 
 
 def test_no_activation_on_the_stream(graphs):
-    stem, *inside, classifier = graphs["arpit_resnet_110"].sites
+    stem, *inside, classifier = graphs["arpit_resnet_110"].kernels
     assert around(stem) == ("linear", False, "linear", False)
     assert around(classifier) == ("linear", False, "softmax", False)
     for site in inside:

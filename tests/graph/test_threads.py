@@ -75,13 +75,13 @@ def test_layers_keep_their_classes_when_two_threads_read(model):
 
     def first():
         try:
-            return graph.read(model, X)
+            return graph.analyze(model, X)
         finally:
             first_is_done.set()
 
-    results = [in_a_thread(first), in_a_thread(lambda: graph.read(model, X))]
+    results = [in_a_thread(first), in_a_thread(lambda: graph.analyze(model, X))]
     for result in results:
-        assert len(result().sites) == 3
+        assert len(result().kernels) == 3
     assert len(set(seen)) == 2
     assert {type(part) for part in model.parts} == {keras.layers.Dense}
 
@@ -102,7 +102,7 @@ def test_other_threads_see_the_layers_as_they_are(model, tmp_path):
         in_a_thread(meanwhile)()
 
     model.on_symbols = on_symbols
-    assert len(graph.read(model, X).sites) == 3
+    assert len(graph.analyze(model, X).kernels) == 3
     np.testing.assert_array_equal(found["outputs"], expected)
     assert found["serialized"] == keras.saving.serialize_keras_object(model.parts[0])
     loaded = keras.models.load_model(path)
@@ -116,7 +116,7 @@ def test_after_an_error_layers_have_their_classes(model):
 
     model.on_symbols = on_symbols
     with pytest.raises((RuntimeError, ValueError)):
-        graph.read(model, X)
+        graph.analyze(model, X)
     assert {type(part) for part in model.parts} == {keras.layers.Dense}
     model.on_symbols = lambda: None
-    assert len(in_a_thread(lambda: graph.read(model, X))().sites) == 3
+    assert len(in_a_thread(lambda: graph.analyze(model, X))().kernels) == 3

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_convinit.graph import Value, trace
+from keras_convinit.graph import TensorRef, trace
 
 
 def rewind(program):
@@ -82,13 +82,13 @@ def test_calls_know_what_goes_in_and_out(models, batch):
     program = trace(model)
     joined, a, b = sorted(program.calls, key=lambda call: "joined" not in call.path)
     left, right = (program.inputs[name].id for name in ("left", "right"))
-    assert joined.arguments == ([Value(left), Value(right)],)
+    assert joined.arguments == ([TensorRef(left), TensorRef(right)],)
     assert joined.inputs == (left, right)
     a, b = sorted((a, b), key=lambda call: call.path)
     assert a.inputs == joined.outputs
     assert program.outputs == {
-        "a": Value(a.outputs[0]),
-        "b": [Value(b.outputs[0]), Value(left)],
+        "a": TensorRef(a.outputs[0]),
+        "b": [TensorRef(b.outputs[0]), TensorRef(left)],
     }
     assert program.shapes[joined.outputs[0]] == (None, 7)
     assert program.shapes[b.outputs[0]] == (None, 3)

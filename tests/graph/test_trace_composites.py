@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_convinit.graph import ScaledSum, open_up, trace
+from keras_convinit.graph import ScaledSum, expand, trace
 from keras_convinit.layers import ScaledResidual, ScaledResidualStack, WeightNormDense
 
 X = np.random.default_rng(0).standard_normal((3, 4)).astype("float32")
@@ -95,7 +95,7 @@ def test_a_layer_of_somebody_elses_joins(arrays):
         def call(self, x):
             return self.inner(self.inner(x))
 
-    @open_up.register
+    @expand.register
     def _(layer: Twice, apply, inputs):
         return apply(layer.inner, apply(layer.inner, inputs))
 

@@ -185,3 +185,23 @@ def test_what_is_not_built_needs_data(model):
 def test_a_layer_is_no_model():
     with pytest.raises(ValueError, match="must be a Keras model"):
         trace(keras.layers.Dense(2))
+
+
+def test_a_call_that_adds_a_loss_is_refused_with_what_it_says():
+    class Adds(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(3)
+
+        def call(self, x):
+            y = self.dense(x)
+            self.add_loss(keras.ops.mean(y))
+            return y
+
+    model = Adds()
+    x = np.ones((2, 4), "float32")
+    model(x)
+    with pytest.raises(ValueError, match="have a `call` made of layers") as refusal:
+        trace(model, x)
+    assert "whose `call` says: " in str(refusal.value)
+    assert "loss" in str(refusal.value).partition("whose `call` says: ")[2]

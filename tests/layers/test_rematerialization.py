@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+import keras_convinit
 from keras_convinit import layers as ours
 
 BACKEND = keras.backend.backend()
@@ -76,3 +77,34 @@ def test_steps_are_the_same(make, name):
             rtol=1e-5,
             atol=1e-6,
         )
+
+
+@pytest.mark.parametrize("scheme", ["gradinit", "metainit"])
+@pytest.mark.parametrize("mode", ["full", "activations"])
+def test_searches_are_the_same(mode, scheme):
+    if BACKEND == "tensorflow":
+        pytest.skip("TensorFlow derives what is computed again once, and not twice")
+    generator = np.random.default_rng(0)
+    x = generator.standard_normal((16, 6)).astype("float32")
+    y = generator.standard_normal((16, 4)).astype("float32")
+    number = {"gradinit": "iterations", "metainit": "steps"}[scheme]
+    found = []
+    for each in (None, mode):
+        with keras.RematScope(each):
+            parts = [layers.Dense(8, activation="tanh"), layers.Dense(4)]
+        model = keras.Sequential([keras.Input((6,)), *parts])
+        keras_convinit.initialize(
+            model,
+            scheme,
+            (x, y),
+            loss="mse",
+            seed=1,
+            learning_rate=0.1,
+            batch_size=8,
+            verbose=False,
+            **{number: 5},
+        )
+        found.append([keras.ops.convert_to_numpy(w) for w in model.weights])
+        assert not any("rematerialized_call" in vars(part) for part in parts)
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-6, atol=1e-7)

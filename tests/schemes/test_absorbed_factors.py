@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import keras_convinit
-from keras_convinit.graph import read
+from keras_convinit.graph import analyze
 from keras_convinit.layers import ScaledResidual, WeightNormDense
 
 BLOCKS = 9
@@ -41,7 +41,7 @@ def test_the_start_is_that_of_a_model_which_divides(scheme, num_blocks):
 
 
 def test_the_last_kernel_of_a_branch_is_told_what_its_gain_holds():
-    sites = read(network(True, 100)).sites
+    sites = analyze(network(True, 100)).kernels
     assert [site.absorbed for site in sites[:2]] == [1.0, 0.1]
     assert all(site.branch_factor == 1 for site in sites)
-    assert all(site.absorbed == 1 for site in read(network(False)).sites)
+    assert all(site.absorbed == 1 for site in analyze(network(False)).kernels)

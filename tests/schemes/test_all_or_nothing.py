@@ -9,7 +9,7 @@ import pytest
 
 from keras_convinit import initialize, schemes
 from keras_convinit.layers import ScaledResidual, WeightNormDense
-from keras_convinit.schemes import _pending
+from keras_convinit.schemes import ValueOverlay
 
 layers = keras.layers
 DATA = np.random.default_rng(0).standard_normal((32, 6)).astype("float32")
@@ -44,15 +44,15 @@ def unchanged(model, before):
     return all(map(np.array_equal, read(model), before))
 
 
-class Fails(schemes.AbstractScheme):
+class Fails(schemes.Scheme):
     """Begins, and then cannot go on."""
 
     def __init__(self, error):
         self.error = error
 
-    def apply(self, task):
-        variable = task.model.variables[0]
-        task.pending.put(variable, task.pending.get(variable) + 1)
+    def apply(self, request):
+        variable = request.model.variables[0]
+        request.overlay.put(variable, request.overlay.as_float(variable) + 1)
         raise self.error
 
 
@@ -168,16 +168,16 @@ def test_values_are_read_in_the_order_in_which_they_were_put():
     model = keras.Sequential([keras.Input((2,)), layers.Dense(2, name="d")])
     kernel = model.layers[0].kernel
     kernel.assign(np.ones((2, 2)))
-    pending = _pending.Pending(model)
-    pending.put(kernel, np.full((2, 2), 2.0))
-    with pending.in_place():
+    overlay = ValueOverlay(model)
+    overlay.put(kernel, np.full((2, 2), 2.0))
+    with overlay.in_scope():
         outputs = model(np.ones((1, 2), "float32"))
-        pending.lend(kernel, keras.ops.zeros((2, 2)))
+        overlay.lend(kernel, keras.ops.zeros((2, 2)))
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(kernel), 0)
     np.testing.assert_allclose(keras.ops.convert_to_numpy(outputs), 4)
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(kernel), 1)
-    with pending.assigned():
+    with overlay.assigned():
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(kernel), 2)
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(kernel), 1)
-    pending.commit()
+    overlay.commit()
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(kernel), 2)

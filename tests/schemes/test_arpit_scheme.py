@@ -190,11 +190,11 @@ def test_a_stack_of_one_block_is_that_block(scheme):
 @pytest.mark.parametrize("scheme", ["arpit", "hanin", "kernel"])
 def test_a_model_without_weight_norm_is_told_of_another_scheme(scheme):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-    with pytest.raises(ValueError, match=r'must have weight-normalised.*"auto"'):
+    with pytest.raises(ValueError, match=r'must have weight-normalized.*"auto"'):
         initialize(model, scheme)
 
 
-def test_plain_kernels_among_them_are_as_if_normalised():
+def test_plain_kernels_among_them_are_as_if_normalized():
     inputs = keras.Input((8, 8, 4))
     x = keras.layers.Conv2D(16, 3, activation="relu", name="plain")(inputs)
     x = WeightNormConv2D(5, 3)(x)

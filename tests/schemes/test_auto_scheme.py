@@ -41,7 +41,7 @@ TANH_FORWARD, TANH_BACKWARD = 2.5362, 2.1533
         ((False, 4, True), 1 / 64, TANH_FORWARD / 256),
         # Alone in its stage there is nothing to divide by.
         ((False, 1), 1 / 64, TANH_FORWARD / 256),
-        # Normalised: eq. 41 in front, and eq. 22 behind the activation.
+        # Normalized: eq. 41 in front, and eq. 22 behind the activation.
         ((True,), TANH_BACKWARD / 256, TANH_FORWARD / 256),
     ],
 )
@@ -73,7 +73,7 @@ def test_what_is_ours_is_labelled_so():
     assert sum(rule.startswith("ours") for rule in rules.values()) == 4
 
 
-def test_gamma_is_for_what_is_normalised(deviations, close_to):
+def test_gamma_is_for_what_is_normalized(deviations, close_to):
     model = residual(True)
     initialize(model, "auto", gamma=0.4, seed=1)
     found = deviations(model)
@@ -89,7 +89,7 @@ def test_a_preset_brings_its_classifier(deviations, close_to):
     assert close_to(found["classifier/kernel"], math.sqrt(0.25 / 64))
 
 
-def test_weight_normalised_layers_get_gains():
+def test_weight_normalized_layers_get_gains():
     inputs = keras.Input((4,))
     x = WeightNormDense(9, activation="relu", name="normed")(inputs)
     model = keras.Model(inputs, layers.Dense(3)(x))

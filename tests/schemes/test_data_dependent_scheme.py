@@ -153,7 +153,7 @@ def test_residual_blocks(scaled):
     *parts, (end, _) = probe(data)
     for _, branch in parts:
         close(branch, 0.5 if scaled else 1.0)
-    # The projection is normalised, and nothing behind the sum.
+    # The projection is normalized, and nothing behind the sum.
     close(parts[0][0])
     growth = (by_channel(end)[1] ** 2).mean()
     assert growth == pytest.approx(2 if scaled else 5, rel=0.35)
@@ -229,10 +229,10 @@ def test_the_classifier_is_the_callers_to_choose():
     close(model(data))
 
 
-def test_for_weight_normalised_layers():
+def test_for_weight_normalized_layers():
     model = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
     with pytest.raises(
-        ValueError, match=r'weight-normalised.*"auto".*Received: a model'
+        ValueError, match=r'weight-normalized.*"auto".*Received: a model'
     ):
         initialize(model, "data_dependent", data=samples(8, 4))
 
@@ -284,7 +284,7 @@ def test_a_separable_layer_of_which_one_kernel_is_kept(which):
     data = samples(16, 8, 8, 3)
     report = initialize(model, "data_dependent", data, seed=0)
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(kernel), before)
-    assert [one.path for one in report.left_alone] == [kernel.path]
+    assert [one.path for one in report.skipped] == [kernel.path]
     close(model(data))
     x = separable(model.layers[0](data))
     if which == "depthwise_kernel":

@@ -134,7 +134,7 @@ def test_not_for_other_models():
     inputs = keras.Input((4,))
     x = layers.BatchNormalization()(layers.Dense(4, name="dense")(inputs))
     model = keras.Model(inputs, layers.Add()([inputs, x]))
-    with pytest.raises(ValueError, match=r"no normalisation.*behind dense"):
+    with pytest.raises(ValueError, match=r"no normalization.*behind dense"):
         initialize(model, "fixup")
 
 

@@ -58,7 +58,7 @@ def transcribed(
     clip=0.5,
     rate=0.05,
     overlap=True,
-    normalised=True,
+    normalized=True,
     divided=True,
     own_second_moments=False,
 ):
@@ -111,7 +111,7 @@ def transcribed(
                 g.detach() / norm.detach() if optimizer == "sgd" else g.sign()
                 for g in slopes
             ]
-            if not normalised:
+            if not normalized:
                 step = [g.detach() for g in slopes]
             moved = [
                 p - step_size * d.detach() for p, d in zip(points, step, strict=True)
@@ -177,7 +177,7 @@ def test_it_goes_the_way_of_the_formulas(form):
 
 
 WRONG = {
-    "a step that is not normalised": {"normalised": False},
+    "a step that is not normalized": {"normalized": False},
     "an objective not over the step": {"divided": False},
     "no clipping": {"clip": np.inf},
     "new samples only": {"overlap": False},
@@ -220,7 +220,7 @@ def test_a_scale_has_a_least_value(values):
     assert min(shrunk) == pytest.approx(0.3, rel=1e-5)
 
 
-def test_normalisation_sees_the_batch_and_keeps_its_averages():
+def test_normalization_sees_the_batch_and_keeps_its_averages():
     def made(mean):
         keras.utils.set_random_seed(2)
         model = keras.Sequential(

@@ -86,7 +86,7 @@ def test_a_row_for_every_variable(scheme):
     assert sorted(row.path for row in report.rows) == sorted(
         variable.path for variable in model.weights
     )
-    assert not report.left_alone
+    assert not report.skipped
 
 
 def test_other_variables_start_again(values):
@@ -136,7 +136,7 @@ def test_frozen_layers_are_left_alone(values):
     model.get_layer("norm").trainable = False
     before = values(moved(model))
     report = initialize(model, "auto", seed=3)
-    left = {one.path: one.reason for one in report.left_alone}
+    left = {one.path: one.reason for one in report.skipped}
     assert left["conv/kernel"] == "its layer is frozen"
     assert left["norm/gamma"] == "its layer is frozen"
     after = values(model)
@@ -152,7 +152,7 @@ def test_what_was_adapted_to_data_is_kept(values):
     model = keras.Sequential([keras.Input((3,)), scaling, layers.Dense(2)])
     before = values(model)
     report = initialize(model, "auto", seed=3)
-    assert {one.reason for one in report.left_alone} == {"adapted to data"}
+    assert {one.reason for one in report.skipped} == {"adapted to data"}
     np.testing.assert_array_equal(values(model)["scaling/mean"], before["scaling/mean"])
 
 
@@ -160,7 +160,7 @@ def test_several_schemes_run_in_order(close_to, deviations):
     inputs = keras.Input((30,))
     x = layers.Dense(200, activation="relu", name="first")(inputs)
     model = keras.Model(inputs, WeightNormDense(40, name="last")(x))
-    backward = schemes.ZhangBackward(gamma=0.5, classifier="same")
+    backward = schemes.ZhangBackwardScheme(gamma=0.5, classifier="same")
     report = initialize(model, ["he_normal", backward], seed=3)
     assert report.scheme == "HeNormal + ZhangBackward"
     assert len(report.rows) == len(model.weights)
@@ -253,7 +253,7 @@ def test_layers_that_are_not_known_are_named():
     assert "two and 1 more: Scale has no kernel" in notes
     assert "kernels_of.register" in notes
     rules = {row.path: row.rule for row in report.rows}
-    assert rules["matrix/weight"] == "as its layer starts"
+    assert rules["matrix/weight"] == "as its unknown layer starts"
 
 
 class Subclassed(keras.Model):
@@ -368,3 +368,16 @@ def test_layers_of_one_class_that_are_not_known_have_one_note():
 def test_the_help_names_every_scheme():
     for name in schemes.SCHEMES:
         assert f'"{name}"' in initialize.__doc__
+
+
+def test_rules_are_shown_whole():
+    x = inputs = keras.Input((8,))
+    for _ in range(2):
+        x = layers.Dense(8)(x)
+        x = 0.123 * keras.ops.tanh(keras.ops.softplus(0.456 * x))
+    report = initialize(keras.Model(inputs, layers.Dense(8)(x)), "zhang_forward")
+    (long, *_) = (row.rule for row in report.rows if len(row.rule) > 40)
+    assert long in str(report)
+    header, *lines = str(report).splitlines()[1:4]
+    # All columns stay below their headings.
+    assert {len(line) for line in lines} == {len(header)}

@@ -60,7 +60,7 @@ def test_tanh_by_the_graph_alone():
     assert growth(model) < 0.5 * kept
 
 
-def test_weight_normalised():
+def test_weight_normalized():
     model = plain("relu", WeightNormDense)
     initialize(model, "arpit", classifier="same", seed=2)
     assert 1 / FAR < growth(model) / ReLU < FAR
@@ -68,7 +68,7 @@ def test_weight_normalised():
     assert growth(model) < 1e-3
 
 
-def test_residual_without_normalisation():
+def test_residual_without_normalization():
     inputs = keras.Input((WIDTH,))
     x = inputs
     for _ in range(DEPTH):

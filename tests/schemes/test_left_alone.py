@@ -32,7 +32,7 @@ every_scheme = pytest.mark.parametrize("name", SCHEMES)
 
 
 def network(*body):
-    """With a weight-normalised layer, so that every scheme takes it."""
+    """With a weight-normalized layer, so that every scheme takes it."""
     first = WeightNormDense(8, activation="relu", name="first")
     return keras.Sequential(
         [keras.Input((8,)), first, *body, layers.Dense(3, name="head")]
@@ -45,7 +45,7 @@ def apply(model, name, **more):
 
 
 def left(report):
-    return {one.path.split("/", 1)[1]: one.reason for one in report.left_alone}
+    return {one.path.split("/", 1)[1]: one.reason for one in report.skipped}
 
 
 def unlike_a_start(*variables):
@@ -98,7 +98,7 @@ def test_of_a_weight_normalized_layer(name, which):
         # Gain and direction are one kernel.
         assert same([body.weight_norm_gain, body.weight_norm_direction], before)
         what = "gain" if which == "weight_norm_gain" else "kernel"
-        assert [one.reason for one in report.left_alone] == (
+        assert [one.reason for one in report.skipped] == (
             [f"its {what} is not trained"] * 2
         )
 
@@ -161,7 +161,7 @@ def test_of_one_part_of_a_composite_layer():
     before = numbers(layer.query_dense.variables)
     report = initialize(model, "auto", seed=0)
     assert same(layer.query_dense.variables, before)
-    assert {one.path for one in report.left_alone} == set(before)
+    assert {one.path for one in report.skipped} == set(before)
     assert len(report.rows) == len(model.variables) - len(before)
 
 
@@ -194,7 +194,7 @@ def test_states_start_again():
     assert len(states) == 4
     for variable in states:
         assert not (keras.ops.convert_to_numpy(variable) == 0.625).any(), variable.path
-    assert not report.left_alone
+    assert not report.skipped
 
 
 def test_what_was_frozen_of_a_layer_with_states_stays():
@@ -238,8 +238,8 @@ def test_a_layer_that_is_adapted_by_lora(kind, scheme):
     report = initialize(model, scheme, seed=0, **arguments)
     assert same(body.variables, before)
     assert not same([head.kernel], first)
-    assert {one.path for one in report.left_alone} == set(before)
-    assert {one.reason for one in report.left_alone} == {"its layer is adapted by LoRA"}
+    assert {one.path for one in report.skipped} == set(before)
+    assert {one.reason for one in report.skipped} == {"its layer is adapted by LoRA"}
     (kernel,) = kernels_of(body)
     assert kernel.computed
     assert kernel.variable.path == f"{body.path}/kernel"
@@ -276,10 +276,41 @@ def test_a_layer_that_is_quantized(mode, scheme):
     before = numbers(body.variables)
     report = apply(model, scheme)
     assert same(body.variables, before)
-    assert {one.path for one in report.left_alone} == set(before)
-    reasons = {one.reason for one in report.left_alone}
+    assert {one.path for one in report.skipped} == set(before)
+    reasons = {one.reason for one in report.skipped}
     assert reasons == {f"its layer is quantized to {mode}"}
     assert any(row.path.endswith("head/kernel") for row in report.rows)
     (kernel,) = kernels_of(body)
     assert kernel.computed
     assert (kernel.geometry.in_channels, kernel.geometry.out_channels) == (8, 8)
+
+
+class Unknown(layers.Layer):
+    """A matrix of its own."""
+
+    def build(self, shape):
+        self.matrix = self.add_weight(shape=(shape[-1], 8), name="matrix")
+
+    def call(self, x):
+        return keras.ops.matmul(x, self.matrix)
+
+    def compute_output_shape(self, shape):
+        return (*shape[:-1], 8)
+
+
+@pytest.mark.parametrize("name", ["auto", "he_normal", "lsuv", "data_dependent"])
+def test_kernels_of_unknown_layers_are_named(name):
+    layer = Unknown(name="unknown")
+    model = network(layer)
+    unlike_a_start(layer.matrix)
+    before = numbers([layer.matrix])
+    report = apply(model, name, others="keep")
+    reasons = {one.path: one.reason for one in report.skipped}
+    assert "not known" in reasons[layer.matrix.path]
+    np.testing.assert_equal(numbers([layer.matrix]), before)
+    report = apply(model, name)
+    (row,) = (row for row in report.rows if row.path == layer.matrix.path)
+    assert row.rule == "as its unknown layer starts"
+    assert "unknown/matrix" in str(report)
+    assert not report.skipped
+    assert (numbers([layer.matrix])[layer.matrix.path] != 0.625).all()

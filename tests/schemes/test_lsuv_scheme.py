@@ -83,7 +83,7 @@ def deviations(make, model, data):
     twin, measured = make(fused=False)
     twin.set_weights(model.get_weights())
     probe = keras.Model(twin.input, measured)
-    # Batch normalisation on the batch; dropout would disturb.
+    # Batch normalization on the batch; dropout would disturb.
     for layer in probe.layers:
         if isinstance(layer, layers.Dropout):
             layer.rate = 0.0
@@ -114,7 +114,7 @@ def test_every_pre_activation_has_unit_variance(name):
     assert np.ptp(before) > 0.1
     assert len(after) == len(found)
     # One is enough where the outputs are linear in the kernel.
-    assert all(row.tries in (None, 0, 1) for row in report.rows)
+    assert all(row.num_rescalings in (None, 0, 1) for row in report.rows)
     if name == "resnet":
         averages = [w for w in model.weights if "moving_mean" in w.path]
         assert all(not keras.ops.convert_to_numpy(w).any() for w in averages)
@@ -139,7 +139,7 @@ def test_twice_is_once(values):
     report = initialize(model, LSUV(initializer=None), data=data, seed=1)
     for path, value in values(model).items():
         np.testing.assert_array_equal(value, once[path])
-    assert {row.tries for row in report.rows if row.fan_in} == {0}
+    assert {row.num_rescalings for row in report.rows if row.fan_in} == {0}
 
 
 def test_each_block_of_a_stack():
@@ -158,7 +158,7 @@ def test_each_block_of_a_stack():
         x = keras.ops.convert_to_tensor(x) + found[-1] / 3**0.5
     found = [float(np.std(keras.ops.convert_to_numpy(y))) for y in found]
     np.testing.assert_allclose(found, 1, atol=1e-3)
-    measured = [row for row in report.rows if row.tries is not None]
+    measured = [row for row in report.rows if row.num_rescalings is not None]
     assert [row.path[-3:] for row in measured] == ["[0]"] * 2 + ["[1]"] * 2 + [
         "[2]"
     ] * 2
@@ -174,7 +174,7 @@ def test_biases_that_are_kept_are_taken_into_account():
     found = data @ keras.ops.convert_to_numpy(dense.kernel) + np.linspace(-1, 1, 32)
     np.testing.assert_allclose(found.std(), 1, atol=1e-3)
     # The outputs are not proportional to the kernel here.
-    assert report.rows[0].tries > 1
+    assert report.rows[0].num_rescalings > 1
 
 
 def test_what_cannot_be_brought_there_is_named(values):
@@ -200,8 +200,8 @@ def test_attention_is_tried_until_it_fits():
     x = layers.MultiHeadAttention(2, 4, name="attention")(inputs, inputs)
     model = keras.Model(inputs, x)
     report = initialize(model, "lsuv", data=images(16, 6, 8), seed=0)
-    (row,) = [row for row in report.rows if row.tries is not None]
-    assert row.tries >= 1
+    (row,) = [row for row in report.rows if row.num_rescalings is not None]
+    assert row.num_rescalings >= 1
     outputs = keras.ops.convert_to_numpy(model(images(16, 6, 8)))
     assert outputs.std() == pytest.approx(1, abs=0.011)
 

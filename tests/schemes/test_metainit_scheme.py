@@ -201,7 +201,7 @@ def test_a_norm_has_a_floor():
     assert min(np.divide(after, before)) >= 0.5 - 1e-6
 
 
-def test_of_a_weight_normalised_kernel_the_gain_is_moved(values):
+def test_of_a_weight_normalized_kernel_the_gain_is_moved(values):
     model = keras.Sequential(
         [
             keras.Input((3,)),

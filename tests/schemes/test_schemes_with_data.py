@@ -99,7 +99,7 @@ def test_a_dry_run_tells_all_and_changes_nothing(scheme, values):
     equal(values(model), before)
     done = initialize(model, scheme, data=inputs(), seed=0)
     assert planned.rows == done.rows
-    assert [one.path for one in done.left_alone] == ["frozen/kernel", "frozen/bias"]
+    assert [one.path for one in done.skipped] == ["frozen/kernel", "frozen/bias"]
     json.dumps(done.to_dict())
     lines = str(done).splitlines()
     assert max(map(len, lines)) <= 100
@@ -158,7 +158,7 @@ def test_inputs_by_name():
     model = keras.Model([two, one], layers.Dense(3)(x))
     data = {"one": inputs()[:, :3], "two": inputs()[:, 3:]}
     report = initialize(model, "lsuv", data=data, seed=0)
-    assert sum(row.tries is not None for row in report.rows) == 3
+    assert sum(row.num_rescalings is not None for row in report.rows) == 3
 
 
 def test_schemes_run_in_order(values):

@@ -66,6 +66,16 @@ class Hidden(keras.initializers.Initializer):
         return {"seed": None}
 
 
+class FromKeras(keras.initializers.Initializer):
+    """Draws from Keras' own generator, or from one that it hides."""
+
+    def __init__(self, hidden=False):
+        self._generator = keras.random.SeedGenerator(5) if hidden else None
+
+    def __call__(self, shape, dtype=None):
+        return keras.random.normal(shape, dtype=dtype, seed=self._generator)
+
+
 def apart(layer):
     """Calls that a Sequential cannot make."""
     return lambda h: layer(h, h)
@@ -103,6 +113,11 @@ LAYERS = {
     "attention": ("data_dependent", lambda: apart(layers.MultiHeadAttention(2, 4))),
     "python": ("auto", lambda: layers.Dense(4, bias_initializer=FromPython())),
     "numpy": ("auto", lambda: layers.Dense(4, bias_initializer=FromNumpy())),
+    "keras": ("auto", lambda: layers.Dense(4, bias_initializer=FromKeras())),
+    "with data": (
+        "data_dependent",
+        lambda: layers.Dense(4, bias_initializer=FromKeras(hidden=True)),
+    ),
     "several": (["auto", "lsuv"], Positions),
 }
 
@@ -177,12 +192,16 @@ def kernels(initializer):
     return found, report.notes
 
 
-@pytest.mark.parametrize("name", ["own", "python", "numpy", "keras"])
+@pytest.mark.parametrize(
+    "name", ["own", "python", "numpy", "keras", "generator", "hidden generator"]
+)
 def test_initializers_of_others_follow_the_seed(name):
     initializer = {
         "own": Seeded(lambda: 2.0, seed=5),
         "python": FromPython(),
         "numpy": FromNumpy(),
+        "generator": FromKeras(),
+        "hidden generator": FromKeras(hidden=True),
         # One object is a generator: it goes on where it is, but not here.
         "keras": keras.initializers.RandomNormal(seed=keras.random.SeedGenerator(3)),
     }[name]
@@ -214,3 +233,15 @@ def test_an_initializer_is_left_as_it_was(groups):
     initialize(model, initializer, seed=0)
     assert initializer.seed == 7
     assert initializer.get_config()["seed"] == 7
+
+
+def test_keras_own_generator_goes_on_where_it_was():
+    model = keras.Sequential([keras.Input((6,)), layers.Dense(6)])
+    found = []
+    for initializes in (False, True):
+        keras.utils.set_random_seed(3)
+        keras.random.uniform((2,))
+        if initializes:
+            initialize(model, FromKeras(), seed=0)
+        found.append(ops.convert_to_numpy(keras.random.uniform((2,))))
+    np.testing.assert_array_equal(*found)

@@ -74,7 +74,7 @@ def test_variances(scheme, expected, deviations, close_to):
         assert close_to(found[path], math.sqrt(variance)), name
         assert rows[path].target_std == pytest.approx(math.sqrt(variance))
         assert close_to((rows[path].measured_std, found[path][1]), math.sqrt(variance))
-    assert not report.left_alone
+    assert not report.skipped
     assert not report.notes
 
 

@@ -19,7 +19,7 @@ from keras_convinit.lab.training.distribution import STRATEGIES
 from keras_convinit.lab.training.keeping import CHECKPOINT
 from keras_convinit.lab.training.precision import PRECISIONS
 from keras_convinit.lab.training.result import RESULT, Result
-from keras_convinit.schemes._named import resolved
+from keras_convinit.schemes import resolve_scheme
 
 SETTINGS = "settings.json"
 
@@ -128,7 +128,7 @@ def _initialization(scheme: Any) -> Initialization:
     else:
         arguments = {}
     # To be told of what is refused before anything is loaded.
-    resolved(scheme, **arguments)
+    resolve_scheme(scheme, **arguments)
     return Initialization(scheme, arguments)
 
 

@@ -150,8 +150,8 @@ def test_a_search_that_is_interrupted_ends_the_comparison(runner, monkeypatch):
         thing
         for thing in vars(gradinit).values()
         if isinstance(thing, type)
-        and issubclass(thing, gradinit.AbstractSearch)
-        and thing is not gradinit.AbstractSearch
+        and issubclass(thing, gradinit.ScaleSearch)
+        and thing is not gradinit.ScaleSearch
     )
     search = kind.step
     monkeypatch.setattr(kind, "step", step)

@@ -7,7 +7,7 @@ from counting import ZEROS
 from keras.initializers import Zeros
 
 import keras_convinit
-from keras_convinit.graph import read
+from keras_convinit.graph import analyze
 from keras_convinit.lab import models
 from keras_convinit.schemes import Arpit
 
@@ -92,11 +92,11 @@ def test_logits_are_of_full_precision(name, normalization):
 
 @every_case
 def test_it_is_read_without_a_doubt(name, normalization):
-    graph = read(small(name, normalization))
+    graph = analyze(small(name, normalization))
     assert graph.unread == ()
-    assert [site.path for site in graph.sites if site.classifier] == ["classifier"]
-    weight = [site for site in graph.sites if site.kernel.gain is not None]
-    everything_else = len(graph.sites) - 1 if normalization == "weight" else 0
+    assert [site.path for site in graph.kernels if site.classifier] == ["classifier"]
+    weight = [site for site in graph.kernels if site.kernel.gain is not None]
+    everything_else = len(graph.kernels) - 1 if normalization == "weight" else 0
     assert len(weight) == everything_else
 
 
@@ -104,7 +104,7 @@ def test_it_is_read_without_a_doubt(name, normalization):
 def test_no_two_layers_share_an_initializer(name, normalization):
     # One object would draw the same kernel for both.
     model = small(name, normalization, kernel_initializer=Zeros())
-    layers = [site.layer for site in read(model).sites[:-1]]
+    layers = [site.layer for site in analyze(model).kernels[:-1]]
     initializers = {id(layer.kernel_initializer) for layer in layers}
     assert len(initializers) == len(layers)
     assert {type(layer.kernel_initializer) for layer in layers} == {Zeros}
@@ -113,7 +113,7 @@ def test_no_two_layers_share_an_initializer(name, normalization):
 @pytest.mark.parametrize("name", WEIGHT_NORMALIZED)
 def test_networks_have_the_gains_that_the_scheme_would_give(name):
     model = small(name, "weight", **({"scaled": True} if name in RESIDUAL else {}))
-    for site in read(model).sites[:-1]:
+    for site in analyze(model).kernels[:-1]:
         gamma, _ = Arpit().gamma(site)
         geometry = site.kernel.geometry
         ratio = geometry.total_in_channels / geometry.total_out_channels
@@ -126,7 +126,7 @@ def test_fixup_knows_where_branches_end(name):
     model = small(name, None)
     report = keras_convinit.initialize(model, "fixup", dry_run=True)
     rules = [row.rule for row in report.rows]
-    blocks = sum(read(model).stages)
+    blocks = sum(analyze(model).stages)
     assert blocks == (2 if name == "residual_cnn" else 3)
     assert rules.count("0 (last of branch)") == blocks
     assert rules.count("0 (classifier)") == 1
@@ -138,7 +138,7 @@ def test_lsuv_finds_all_kernels():
     # The kernels as they are: it takes JAX long to draw orthogonal ones.
     report = keras_convinit.initialize(model, "lsuv", data=images, initializer=None)
     kernels = [row for row in report.rows if row.fan_in is not None]
-    assert len(kernels) == len(read(model).sites)
+    assert len(kernels) == len(analyze(model).kernels)
     outputs = array(model(images))
     assert np.var(outputs) == pytest.approx(1, abs=0.15)
 

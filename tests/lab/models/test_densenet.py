@@ -1,7 +1,7 @@
 import pytest
 from counting import ZEROS, convolution, trainable_parameters
 
-from keras_convinit.graph import read
+from keras_convinit.graph import analyze
 from keras_convinit.lab.models import densenet
 
 
@@ -51,10 +51,10 @@ def test_maps_are_halved_twice():
 
 @pytest.mark.parametrize("normalization", ["batch", None])
 def test_it_is_read_without_a_doubt(normalization):
-    graph = read(densenet(16, 2, normalization=normalization, **ZEROS))
+    graph = analyze(densenet(16, 2, normalization=normalization, **ZEROS))
     assert graph.unread == ()
     assert graph.stages == ()
-    (classifier,) = (site.path for site in graph.sites if site.classifier)
+    (classifier,) = (site.path for site in graph.kernels if site.classifier)
     assert classifier == "classifier"
 
 

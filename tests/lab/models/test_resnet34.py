@@ -1,7 +1,7 @@
 import pytest
 from counting import ZEROS, residual_network, trainable_parameters
 
-from keras_convinit.graph import read
+from keras_convinit.graph import analyze
 from keras_convinit.lab.models import resnet34
 
 STAGES = (3, 4, 6, 3)
@@ -16,7 +16,7 @@ def test_parameters_are_those_of_the_formula(normalization, per_output):
     expected = residual_network(widths, STAGES, 10, stem=64, per_output=per_output)
     model = resnet34(normalization=normalization, **ZEROS)
     assert trainable_parameters(model) == expected
-    assert read(model).stages == STAGES
+    assert analyze(model).stages == STAGES
     if normalization == "batch":
         assert round(expected / 1e6, 2) == 21.28
 
@@ -34,7 +34,7 @@ def test_each_stage_has_its_own_scale():
     assert [stack.stage_blocks for stack in stacks] == list(STAGES)
     first = [model.get_layer(f"stage_{i}_block_1").num_blocks for i in (2, 3, 4)]
     assert first == [4, 6, 3]
-    assert read(model).stages == STAGES
+    assert analyze(model).stages == STAGES
 
 
 @pytest.mark.parametrize(

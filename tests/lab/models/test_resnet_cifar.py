@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from counting import ZEROS, residual_network, trainable_parameters
 
-from keras_convinit.graph import read
+from keras_convinit.graph import analyze
 from keras_convinit.lab.models import resnet_cifar
 
 
@@ -40,7 +40,7 @@ def test_biases_are_as_asked_for(normalization, use_bias):
 
 @pytest.mark.parametrize("normalization", ["batch", "weight", None])
 def test_stages_are_read(normalization):
-    graph = read(resnet_cifar(20, width=2, normalization=normalization, **ZEROS))
+    graph = analyze(resnet_cifar(20, width=2, normalization=normalization, **ZEROS))
     assert graph.stages == (3, 3, 3)
     assert not graph.conflicts
     assert not graph.unread
@@ -153,9 +153,9 @@ def test_kernel_gains_leave_the_direction_as_it_is_drawn():
 )
 def test_sums_are_scaled_as_asked_for(arguments, factor):
     model = resnet_cifar(14, width=2, stacks=True, **arguments, **ZEROS)
-    graph = read(model)
+    graph = analyze(model)
     assert graph.stages == (2, 2, 2)
-    factors = [site.branch_factor for site in graph.sites if site.last_in_branch]
+    factors = [site.branch_factor for site in graph.kernels if site.last_in_branch]
     assert len(factors) == 5
     assert factors == pytest.approx([factor] * 5)
 

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 import keras_convinit
-from keras_convinit.graph import read
+from keras_convinit.graph import analyze
 from keras_convinit.lab import models
 
 SHAPE = (8, 8, 3)
@@ -50,7 +50,7 @@ def array(tensor):
 
 
 def last_gains(model):
-    return [site for site in read(model).sites if site.last_in_branch]
+    return [site for site in analyze(model).kernels if site.last_in_branch]
 
 
 @every_case

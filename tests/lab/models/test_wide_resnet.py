@@ -6,7 +6,7 @@ import pytest
 from counting import ZEROS, residual_network, trainable_parameters
 
 from keras_convinit import signal_report
-from keras_convinit.graph import read
+from keras_convinit.graph import analyze
 from keras_convinit.lab.models import wide_resnet
 from keras_convinit.layers import ScaledResidual, ScaledResidualStack
 
@@ -18,7 +18,7 @@ def array(tensor):
 def test_parameters_of_the_first_paper():
     model = wide_resnet(28, 10, **ZEROS)
     assert trainable_parameters(model) == 36_489_290
-    assert read(model).stages == (4, 4, 4)
+    assert analyze(model).stages == (4, 4, 4)
 
 
 def test_parameters_without_biases():
@@ -38,7 +38,7 @@ def test_parameters_of_the_second_paper():
     model = wide_resnet(40, 10, normalization="weight", stacks=True, **ZEROS)
     assert trainable_parameters(model) == expected
     assert round(expected / 1e6, 2) == 55.84
-    assert read(model).stages == (6, 6, 6)
+    assert analyze(model).stages == (6, 6, 6)
 
 
 @pytest.mark.parametrize("normalization", ["batch", "weight", None])

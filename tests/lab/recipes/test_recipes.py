@@ -10,7 +10,7 @@ from keras_convinit.lab import models, recipes
 from keras_convinit.lab.data import DATASETS, augmentation
 from keras_convinit.lab.errors import LabError
 from keras_convinit.lab.recipes import arpit2019, zhang2022
-from keras_convinit.schemes._named import resolved
+from keras_convinit.schemes import resolve_scheme
 
 ALL = [recipes.get(name) for name in recipes.names()]
 
@@ -130,7 +130,7 @@ def test_recipes_are_whole(recipe):
     for name, arguments in recipe.augmentations:
         stages.append(getattr(augmentation, name)(**arguments).stage)
     assert stages == sorted(stages, key=augmentation.STAGES.index)
-    resolved(recipe.initialization.scheme, **recipe.initialization.arguments)
+    resolve_scheme(recipe.initialization.scheme, **recipe.initialization.arguments)
     if recipe.parameters is not None:
         assert counted(recipe) == recipe.parameters
     # What is reported comes with its unit.
@@ -174,7 +174,9 @@ def test_settings_of_the_papers():
     dense = recipes.get("zhang2022/table3/densenet100/gradinit")
     assert (dense.batch_size, dense.optimizer.learning_rate) == (64, 0.05)
     assert dense.optimizer.undecayed == ("gamma", "beta")
-    gradinit = resolved(dense.initialization.scheme, **dense.initialization.arguments)
+    gradinit = resolve_scheme(
+        dense.initialization.scheme, **dense.initialization.arguments
+    )
     assert (gradinit.iterations, gradinit.learning_rate) == (780, 0.01)
     wide = recipes.get("zhang2022/table1/wrn28_10/kaiming").initialization.scheme
     # PyTorch's default has variance 1 / (3 fan_in).

@@ -15,7 +15,7 @@ from keras_convinit.lab.recipes import Initialization, Optimizer
 from keras_convinit.lab.training import Result, train
 from keras_convinit.lab.training.keeping import Keeper
 from keras_convinit.lab.training.settings import Settings
-from keras_convinit.schemes._search import AbstractSearch
+from keras_convinit.schemes import ScaleSearch
 
 
 def test_a_recipe_is_carried_out(recipe, tmp_path):
@@ -220,7 +220,7 @@ def test_ctrl_c_in_a_search_ends_the_training(
     seen = []
     (kind,) = (
         each
-        for each in AbstractSearch.__subclasses__()
+        for each in ScaleSearch.__subclasses__()
         if each.__module__.endswith("gradinit")
     )
     step = kind.step

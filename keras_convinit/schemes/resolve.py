@@ -1,40 +1,33 @@
-"""Schemes by name."""
+"""Schemes by name, by object or by Keras initializer."""
 
 from collections.abc import Callable
 from typing import Any
 
 import keras
 
-from keras_convinit.schemes._scheme import AbstractScheme
-from keras_convinit.schemes.keras_initializer import KerasInitializer
-
-SCHEMES: dict[str, type[AbstractScheme]] = {}
+from keras_convinit.schemes.base import SCHEMES, Scheme
+from keras_convinit.schemes.per_kernel import KerasInitializer
 
 
-def named(name: str) -> Callable[[type], type]:
-    """Makes a class of schemes known by a name."""
-
-    def decorate(cls: type) -> type:
-        SCHEMES[name] = cls
-        return cls
-
-    return decorate
-
-
-def resolved(scheme: Any, **arguments: Any) -> AbstractScheme:
-    """A scheme by name or initializer.
+def resolve_scheme(scheme: Any, **arguments: Any) -> Scheme:
+    """Returns a scheme from a name, an object or a Keras initializer.
 
     Args:
         scheme: A name, a scheme, or a Keras initializer.
-        **arguments: Of the scheme's class.
+        **arguments: Arguments of the class of the scheme.
 
     Returns:
         The scheme.
 
     Raises:
-        ValueError: There is none of that name, or it takes no such arguments.
+        ValueError: No scheme has the name, or it does not take the arguments.
+
+    Example:
+        >>> from keras_convinit.schemes import resolve_scheme
+        >>> resolve_scheme("zhang_backward", gamma=0.4).gamma
+        0.4
     """
-    if isinstance(scheme, AbstractScheme):
+    if isinstance(scheme, Scheme):
         if arguments:
             raise ValueError(
                 "A scheme that is an object has its arguments already. "
@@ -42,7 +35,7 @@ def resolved(scheme: Any, **arguments: Any) -> AbstractScheme:
             )
         return scheme
     if isinstance(scheme, str) and scheme in SCHEMES:
-        return _made(scheme, SCHEMES[scheme], arguments)
+        return _make(scheme, SCHEMES[scheme], arguments)
     try:
         initializer = keras.initializers.get(scheme)
     except ValueError:
@@ -53,14 +46,12 @@ def resolved(scheme: Any, **arguments: Any) -> AbstractScheme:
             "`keras_convinit.schemes`, or a Keras initializer. Schemes: "
             f"{', '.join(SCHEMES)}. Received: scheme={scheme!r}"
         )
-    return _made(
+    return _make(
         str(scheme), lambda **given: KerasInitializer(initializer, **given), arguments
     )
 
 
-def _made(
-    name: str, make: Callable[..., AbstractScheme], arguments: dict[str, Any]
-) -> AbstractScheme:
+def _make(name: str, make: Callable[..., Scheme], arguments: dict[str, Any]) -> Scheme:
     try:
         return make(**arguments)
     except TypeError as error:

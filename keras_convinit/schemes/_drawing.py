@@ -1,7 +1,9 @@
-"""Draws a kernel by any initializer, for the geometry that the layer really has."""
+"""Draws kernels by any initializer, with the geometry that their layers really have."""
 
+import contextlib
 import copy
 import math
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import keras
@@ -12,14 +14,14 @@ from keras_convinit._precision import at_least_float32
 from keras_convinit.geometry import Geometry
 from keras_convinit.initializers import DeltaOrthogonal, FanInitializer
 from keras_convinit.kernels import Kernel
-from keras_convinit.schemes._scheme import Seeds
+from keras_convinit.schemes.base import Seeds
 
 # The standard deviation of a standard normal law that is truncated at 2.
 TRUNCATED = 0.87962566103423978
 
 
-def seeded(initializer: Any, seed: int) -> Any:
-    """The initializer with another seed, itself if it has none.
+def with_seed(initializer: Any, seed: int) -> Any:
+    """Returns the initializer with another seed, itself if it has none.
 
     Not made again from its configuration, which cannot hold everything: a function of
     the user's own, say, or the slopes of a layer that is trained.
@@ -41,42 +43,97 @@ def seeded(initializer: Any, seed: int) -> Any:
     return twin
 
 
-def draws_by_itself(initializer: Any) -> bool:
-    """Whether what an initializer draws does not follow from `seeded`.
+class _SeededGenerators(keras.StatelessScope):
+    """A scope in which every generator of Keras begins at one seed.
+
+    The generator that Keras draws from without a seed cannot be reached in public. In
+    a scope its state has a value of the scope's, and afterwards the one it had.
 
     Args:
-        initializer: Any Keras initializer. Of those of others it is tried.
-
-    Returns:
-        Whether two that are seeded alike differ, or it has a seed out of reach.
+        seed: An integer.
     """
-    if type(initializer).__module__.partition(".")[0] in ("keras", "keras_convinit"):
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(initialize_variables=False)
+        self._seed = seed
+
+    def get_current_value(self, variable: Any) -> Any:
+        """Returns the value in the scope; None for the variable's own."""
+        value = super().get_current_value(variable)
+        if value is None and variable.name == "seed_generator_state":
+            return ops.convert_to_tensor([self._seed, 0], dtype=variable.dtype)
+        return value
+
+
+@contextlib.contextmanager
+def seeded(initializer: Any, seed: int) -> Iterator[Any]:
+    """Lets all that an initializer draws follow from a seed for a while.
+
+    Args:
+        initializer: Any Keras initializer. Those of Keras and ours draw from their own
+            seed, those of others perhaps from Keras' generators.
+        seed: An integer.
+
+    Yields:
+        The initializer with the seed, as `with_seed` returns it.
+    """
+    known = _is_known(initializer)
+    with contextlib.nullcontext() if known else _SeededGenerators(seed):
+        yield with_seed(initializer, seed)
+
+
+def _is_known(initializer: Any) -> bool:
+    return type(initializer).__module__.partition(".")[0] in ("keras", "keras_convinit")
+
+
+def describe_unseeded(initializers: Iterable[Any]) -> Iterator[str]:
+    """Yields a note for each class of initializers that does not follow a seed.
+
+    Args:
+        initializers: Keras initializers.
+    """
+    by_name = {type(each).__name__: each for each in initializers}
+    for name, initializer in by_name.items():
+        if _ignores_seed(initializer):
+            yield (
+                f"{name} draws by itself, whatever the seed: it has no attribute "
+                "`seed` from which all that it draws follows"
+            )
+
+
+def _ignores_seed(initializer: Any) -> bool:
+    """Returns True if two with one seed draw differently, or the seed is hidden.
+
+    Initializers of others are tried, on a matrix.
+    """
+    if _is_known(initializer):
         return False
 
-    def drawn() -> np.ndarray:
-        with Seeds(1).decide_defaults():
-            return ops.convert_to_numpy(seeded(initializer, 1)((8, 8), dtype="float32"))
+    def draw() -> np.ndarray:
+        with Seeds(1).decide_defaults(), seeded(initializer, 1) as twin:
+            return ops.convert_to_numpy(twin((8, 8), dtype="float32"))
 
     try:
-        hidden = seeded(initializer, 1) is initializer
+        hidden = with_seed(initializer, 1) is initializer
         return (hidden and "seed" in initializer.get_config()) or not np.array_equal(
-            drawn(), drawn()
+            draw(), draw()
         )
     # Those of others may need another shape, or have no configuration.
     except Exception:
         return False
 
 
-def kernel_values(
+def draw_copies(
     initializer: Any, kernel: Kernel, seeds: list[int], stride_aware: bool = False
 ) -> list[Any]:
-    """New values for the copies of a kernel.
+    """Draws the copies of a kernel.
 
     Args:
         initializer: Any Keras initializer.
         kernel: The kernel.
         seeds: A seed for each copy.
-        stride_aware: Whether fans count only what a strided window visits.
+        stride_aware: Whether fans count only the taps of a strided window that meet an
+            input.
 
     Returns:
         A tensor for each copy, in float32 or the wider dtype of the variable.
@@ -122,7 +179,7 @@ def _draw(
 
 
 def _axes(geometry: Geometry, rank: int) -> tuple[list[int], list[int], list[int]]:
-    """The axes of the groups, of what is summed over, and of the outputs."""
+    """Returns the axes of the groups, of the inputs, and of the outputs."""
     outputs = sorted(axis % rank for axis in geometry.output_axes)
     groups = sorted(axis % rank for axis in geometry.group_axes)
     inputs = [axis for axis in range(rank) if axis not in outputs]
@@ -132,7 +189,7 @@ def _axes(geometry: Geometry, rank: int) -> tuple[list[int], list[int], list[int
 def _of_one_group(
     geometry: Geometry, inputs: list[int], weights: int
 ) -> tuple[int, ...]:
-    """The shape for an initializer: positions, one axis for inputs, one for outputs."""
+    """Returns the shape for an initializer: positions, inputs, outputs."""
     count = 0
     # Those of the window come first.
     while math.prod(inputs[:count]) < geometry.receptive_field and count < len(inputs):
@@ -147,7 +204,8 @@ def _of_one_group(
 def _draw_with(initializer: Any, seed: int, shape: tuple[int, ...], dtype: str) -> Any:
     if isinstance(initializer, DeltaOrthogonal):
         return initializer.draw(shape, dtype, seed)
-    return seeded(initializer, seed)(shape, dtype=dtype)
+    with seeded(initializer, seed) as twin:
+        return twin(shape, dtype=dtype)
 
 
 def _variance_scaling(
@@ -158,21 +216,21 @@ def _variance_scaling(
     dtype: str,
     stride_aware: bool,
 ) -> Any:
-    deviation = variance_scaling_std(initializer, kernel, stride_aware)
+    std = variance_scaling_std(initializer, kernel, stride_aware)
     if initializer.distribution == "uniform":
-        limit = math.sqrt(3) * deviation
+        limit = math.sqrt(3) * std
         return keras.random.uniform(shape, -limit, limit, dtype=dtype, seed=seed)
     if initializer.distribution == "truncated_normal":
-        draw, deviation = keras.random.truncated_normal, deviation / TRUNCATED
+        draw, std = keras.random.truncated_normal, std / TRUNCATED
     else:
         draw = keras.random.normal
-    return draw(shape, stddev=deviation, dtype=dtype, seed=seed)
+    return draw(shape, stddev=std, dtype=dtype, seed=seed)
 
 
 def variance_scaling_std(
     initializer: Any, kernel: Kernel, stride_aware: bool = False
 ) -> float:
-    """The standard deviation of `VarianceScaling` with the true fans."""
+    """Returns the standard deviation of a `VarianceScaling` with the true fans."""
     fan_in, fan_out = kernel.geometry.fans(stride_aware)
     fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}
     return math.sqrt(initializer.scale / max(1.0, fan[initializer.mode]))
@@ -181,9 +239,9 @@ def variance_scaling_std(
 def target_std(
     initializer: Any, kernel: Kernel, stride_aware: bool = False
 ) -> float | None:
-    """The standard deviation that an initializer aims at; None where that is unknown.
+    """Returns the standard deviation that an initializer aims at, None if unknown.
 
-    Of matrices with orthonormal rows or columns it is the root mean square.
+    For orthonormal rows or columns it is the root mean square.
     """
     geometry = kernel.geometry
     fan_in, fan_out = geometry.fans()

@@ -4,9 +4,9 @@
 each kernel.
 """
 
-from keras_convinit.graph._activation import canonical as canonical_activation
-from keras_convinit.graph._activation import fused as fused_activation
-from keras_convinit.graph._activation import name_of as activation_name
+from keras_convinit.graph._activation import canonicalize as canonical_activation
+from keras_convinit.graph._activation import get_fused as fused_activation
+from keras_convinit.graph._activation import get_name as activation_name
 from keras_convinit.graph._expansion import (
     BlockBegins,
     BlockEnds,
@@ -14,7 +14,14 @@ from keras_convinit.graph._expansion import (
     regularizes_outputs,
 )
 from keras_convinit.graph._own_layers import is_custom_composite, is_custom_layer
+from keras_convinit.graph.analyzing import analyze
 from keras_convinit.graph.composites import ScaledSum, expand
+from keras_convinit.graph.model_analysis import (
+    Conflict,
+    KernelContext,
+    ModelAnalysis,
+    Unread,
+)
 from keras_convinit.graph.program import (
     LayerCall,
     OpenedCall,
@@ -22,8 +29,6 @@ from keras_convinit.graph.program import (
     TensorRef,
     takes_training,
 )
-from keras_convinit.graph.reading import analyze
-from keras_convinit.graph.site import Conflict, KernelContext, ModelAnalysis, Unread
 from keras_convinit.graph.tracing import trace, trace_opened
 
 __all__ = [

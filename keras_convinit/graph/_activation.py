@@ -35,7 +35,7 @@ OPERATIONS = {
 _RELUS = {(None, 0, 0): keras.activations.relu, (6, 0, 0): keras.activations.relu6}
 
 
-def canonical(activation: Any) -> Any:
+def canonicalize(activation: Any) -> Any:
     """An activation, in a form that `forward_scale` takes.
 
     Args:
@@ -51,7 +51,7 @@ def canonical(activation: Any) -> Any:
         True
     """
     if isinstance(activation, keras.layers.Activation):
-        return canonical(activation.activation)
+        return canonicalize(activation.activation)
     if isinstance(activation, keras.layers.ReLU):
         numbers = activation.max_value, activation.negative_slope, activation.threshold
         return _RELUS.get(numbers, activation)
@@ -64,12 +64,12 @@ def canonical(activation: Any) -> Any:
     return None if linear else activation
 
 
-def same(first: Any, second: Any) -> bool:
+def is_same(first: Any, second: Any) -> bool:
     """Whether two activations are the same function."""
-    return first is second or key_of(first) == key_of(second)
+    return first is second or get_key(first) == get_key(second)
 
 
-def chained(first: Any, second: Any, otherwise: Any) -> Any:
+def chain(first: Any, second: Any, otherwise: Any) -> Any:
     """Two activations one after the other, as one.
 
     Args:
@@ -106,18 +106,18 @@ def chained(first: Any, second: Any, otherwise: Any) -> Any:
     return both
 
 
-def without_factors(activation: Any) -> Any:
+def strip_factors(activation: Any) -> Any:
     """An activation without the numbers that it multiplies by."""
     found = None
     for part in _parts(activation):
         if not isinstance(part, Multiplied):
-            found = chained(found, part, part)
+            found = chain(found, part, part)
     return found
 
 
-def last_of(activation: Any) -> Any:
+def get_last(activation: Any) -> Any:
     """The activation that a signal has gone through last, factors aside."""
-    return _parts(without_factors(activation))[-1]
+    return _parts(strip_factors(activation))[-1]
 
 
 def _parts(activation: Any) -> tuple[Any, ...]:
@@ -130,14 +130,14 @@ def _formula(parts: list[Any]) -> str:
         if isinstance(part, Multiplied):
             told = f"{part.factor:.4g} {told}"
         else:
-            told = f"{name_of(part)}({told})"
+            told = f"{get_name(part)}({told})"
     return told
 
 
-def key_of(activation: Any) -> Any:
+def get_key(activation: Any) -> Any:
     """What two activations have in common if they are the same function."""
     if isinstance(activation, Chain):
-        return tuple(map(key_of, activation.parts))
+        return tuple(map(get_key, activation.parts))
     # Several operations have one of their own.
     activation = getattr(activation, "key", activation)
     if not isinstance(activation, keras.Operation):
@@ -155,7 +155,7 @@ def key_of(activation: Any) -> Any:
     return type(activation), repr(sorted(own))
 
 
-def name_of(activation: Any) -> str:
+def get_name(activation: Any) -> str:
     """A name to print for an activation as a `KernelContext` has it.
 
     Args:
@@ -178,7 +178,7 @@ def name_of(activation: Any) -> str:
     return str(getattr(activation, "__name__", type(activation).__name__))
 
 
-def fused(layer: Any) -> Any:
+def get_fused(layer: Any) -> Any:
     """The activation that a layer applies to its own outputs.
 
     Args:
@@ -193,8 +193,8 @@ def fused(layer: Any) -> Any:
         'relu'
     """
     if isinstance(layer, keras.layers.Wrapper) and not hasattr(layer, "activation"):
-        return fused(layer.layer)
+        return get_fused(layer.layer)
     if type(layer) is keras.layers.RNN:
-        return fused(layer.cell)
+        return get_fused(layer.cell)
     activation = getattr(layer, "activation", None)
-    return canonical(activation) if callable(activation) else None
+    return canonicalize(activation) if callable(activation) else None

@@ -1,14 +1,83 @@
-"""Residual blocks: sums whose terms come from one signal."""
+"""Finds residual blocks and the stages that they make up."""
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
-from keras_convinit.graph._ancestry import Ancestry
+import keras
+
 from keras_convinit.graph._effect import Effect, OpKind, is_addition
-from keras_convinit.graph._flow import Upstream, factors_of
+from keras_convinit.graph._flow import Upstream, find_factors
 from keras_convinit.graph.composites import ScaledSum
-from keras_convinit.graph.program import LayerCall, Program
+from keras_convinit.graph.program import LayerCall, Program, Shape, TensorRef
 from keras_convinit.kernels import Kernel
+
+
+class Ancestry:
+    """Which values of a program are computed from which.
+
+    Args:
+        program: The program.
+        effects: What each of its calls does.
+    """
+
+    def __init__(self, program: Program, effects: list[Effect]) -> None:
+        self.effects = effects
+        # The index of the call that gives a value, for all but the inputs.
+        self.producer = {n: c.index for c in program.calls for n in c.outputs}
+        # How often a value is read, or is an output of the model.
+        self.uses = dict.fromkeys(range(len(program.shapes)), 0)
+        # The values that each value is computed from, itself included, as bits.
+        self._sources = {n: 1 << n for n in self.uses}
+        for call, effect in zip(program.calls, effects, strict=True):
+            before = 0
+            for number in effect.inputs:
+                before |= self._sources[number]
+                self.uses[number] += 1
+            for number in call.outputs:
+                self._sources[number] |= before
+        for output in keras.tree.flatten(program.outputs):
+            if isinstance(output, TensorRef):
+                self.uses[output.id] += 1
+
+    def fork(self, values: list[int]) -> int | None:
+        """The last value that all of some values are computed from, if there is one."""
+        common = self._sources[values[0]]
+        for number in values[1:]:
+            common &= self._sources[number]
+        # Numbers are given in the order of execution.
+        return common.bit_length() - 1 if common else None
+
+    def path(self, fork: int, end: int) -> frozenset[int] | None:
+        """The calls from a fork to a value, unless something else comes in between.
+
+        What comes in by a kernel, such as what an attention looks at, is no harm.
+
+        Args:
+            fork: The number of the value where the path begins.
+            end: The number of the value where it ends.
+
+        Returns:
+            The indices of the calls, or None.
+        """
+        inside = self._sources[end] & ~self._sources[fork]
+        values = [n for n in _bits(inside) if self._sources[n] >> fork & 1]
+        allowed = {fork, *values}
+        calls = frozenset(self.producer[n] for n in values)
+        for index in calls:
+            effect = self.effects[index]
+            if effect.kind is not OpKind.KERNEL and not allowed.issuperset(
+                effect.inputs
+            ):
+                return None
+        return calls
+
+
+def _bits(number: int) -> Iterator[int]:
+    while number:
+        low = number & -number
+        yield low.bit_length() - 1
+        number ^= low
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +105,7 @@ class Block:
     absorbed: float
 
 
-def blocks_of(
+def find_blocks(
     program: Program,
     effects: list[Effect],
     origins: dict[int, Upstream],
@@ -179,6 +248,82 @@ class _Finder:
         factor[0] *= 1.0 if effect.factor is None else effect.factor
         before = effect.inputs
         if effect.kind is OpKind.PRODUCT:
-            before = factors_of(effect, self.origins, self.program)
+            before = find_factors(effect, self.origins, self.program)
         for inner in before:
             yield from self._last(inner, path, factor)
+
+
+def find_stages(
+    program: Program,
+    effects: list[Effect],
+    blocks: list[Block],
+    kernels: list[tuple[Kernel, ...]],
+) -> list[int]:
+    """To which stage each residual block belongs.
+
+    A stage goes on as long as a block begins with what the one before gives, without a
+    kernel in between. A block opens another one if it begins with another size than
+    the one before gave, if it has another width, or if it changes the size by a
+    projection. So it is with its projection that it opens it. Where a size is changed
+    without a kernel and behind the fork, as by pooling on the shortcut, the stage goes
+    on, as in the second version of ResNet.
+
+    Args:
+        program: The program.
+        effects: What each of its calls does.
+        blocks: Its residual blocks.
+        kernels: The kernels of the layer of each call.
+
+    Returns:
+        The index of its stage for each block.
+    """
+    stream = _streams(
+        program, effects, {block.end: i for i, block in enumerate(blocks)}
+    )
+    stages: list[int] = []
+    for block in blocks:
+        before = stream.get(block.fork)
+        if before is None or _opens(program, blocks[before], block, kernels):
+            stages.append(max(stages, default=-1) + 1)
+        else:
+            stages.append(stages[before])
+    return stages
+
+
+def _streams(
+    program: Program, effects: list[Effect], ends: dict[int, int]
+) -> dict[int, Any]:
+    """For each value the block that gave it, if there was no kernel since."""
+    stream: dict[int, Any] = {}
+    for call, effect in zip(program.calls, effects, strict=True):
+        before = None
+        if call.index in ends:
+            before = ends[call.index]
+        elif effect.kind is not OpKind.KERNEL and len(effect.inputs) == 1:
+            before = stream.get(effect.inputs[0])
+        stream.update(dict.fromkeys(call.outputs, before))
+    return stream
+
+
+def _opens(
+    program: Program, before: Block, block: Block, kernels: list[tuple[Kernel, ...]]
+) -> bool:
+    given, begun, given_on = (
+        program.shapes[number]
+        for number in (
+            program.calls[before.end].outputs[0],
+            block.fork,
+            program.calls[block.end].outputs[0],
+        )
+    )
+    if begun != given or _width(given_on) != _width(given):
+        return True
+    # A size may be unknown, but not a stride.
+    strides = [k.geometry.stride for i in block.shortcut for k in kernels[i]]
+    projects = bool(block.shortcut)
+    return projects and (given_on != given or any(stride > 1 for stride in strides))
+
+
+def _width(shape: Shape) -> int | None:
+    first = keras.config.image_data_format() == "channels_first" and len(shape) > 2
+    return shape[1 if first else -1]

@@ -1,5 +1,6 @@
-"""What a call does to a signal, as far as initialisation is concerned."""
+"""Classifies what each call of a program does to a signal."""
 
+import collections
 import dataclasses
 import enum
 import numbers
@@ -10,7 +11,13 @@ import numpy as np
 
 from keras_convinit._kinds import HOMOGENEOUS_LAYERS
 from keras_convinit.activations import elementwise
-from keras_convinit.graph._activation import LAYERS, OPERATIONS, canonical, fused
+from keras_convinit.graph._activation import (
+    LAYERS,
+    OPERATIONS,
+    canonicalize,
+    get_fused,
+    get_key,
+)
 from keras_convinit.graph.composites import Cast, ScaledSum
 from keras_convinit.graph.program import LayerCall, Program, TensorRef
 from keras_convinit.layers import ScalarBias, ScalarMultiplier
@@ -37,7 +44,7 @@ class Effect:
         kind: What kind of effect it has.
         inputs: The numbers of the signals among its inputs, each once: what is not
             floating, such as a mask, is none.
-        activation: The activation that it applies, fused or not; None for none.
+        activation: The activation that it applies, get_fused or not; None for none.
         assumed: What was taken for granted about it, if anything.
         factor: What a signal is multiplied by that passes, without its sign; None where
             that is not one number.
@@ -107,7 +114,7 @@ def multiplies_by_variable(call: LayerCall) -> bool:
     return bool(matrices) and _name(call.layer) in _PRODUCTS
 
 
-def effect_of(call: LayerCall, program: Program, has_kernels: bool) -> Effect:
+def classify_call(call: LayerCall, program: Program, has_kernels: bool) -> Effect:
     """What a call does to a signal.
 
     Args:
@@ -125,7 +132,7 @@ def effect_of(call: LayerCall, program: Program, has_kernels: bool) -> Effect:
     )
     layer = call.layer
     if has_kernels:
-        return Effect(OpKind.KERNEL, inputs, fused(layer))
+        return Effect(OpKind.KERNEL, inputs, get_fused(layer))
     gives = any(
         keras.backend.is_float_dtype(program.dtypes[number]) for number in call.outputs
     )
@@ -139,7 +146,7 @@ def effect_of(call: LayerCall, program: Program, has_kernels: bool) -> Effect:
     if len(inputs) > 1:
         return _of_several(layer, inputs)
     if isinstance(layer, LAYERS) or _name(layer) in OPERATIONS:
-        activation = canonical(layer)
+        activation = canonicalize(layer)
         return Effect(
             OpKind.PASS if activation is None else OpKind.ACTIVATION, inputs, activation
         )
@@ -153,7 +160,7 @@ def effect_of(call: LayerCall, program: Program, has_kernels: bool) -> Effect:
         return Effect(OpKind.PASS, inputs, factor=_constant_factor(call))
     if passes or shifts or not same_shape:
         return Effect(OpKind.PASS, inputs)
-    return _tried(call, inputs)
+    return _try_function(call, inputs)
 
 
 def is_addition(layer: Any) -> bool:
@@ -219,7 +226,7 @@ def _of_several(layer: Any, inputs: tuple[int, ...]) -> Effect:
     return Effect(OpKind.JOIN, inputs, None, f"{type(layer).__name__} {reason}")
 
 
-def _tried(call: LayerCall, inputs: tuple[int, ...]) -> Effect:
+def _try_function(call: LayerCall, inputs: tuple[int, ...]) -> Effect:
     """Finds out whether an unknown function of one signal is an activation."""
     layer = call.layer
     name = type(layer).__name__
@@ -261,3 +268,196 @@ def _of_one_argument(call: LayerCall) -> Any:
 
     applied.__name__ = type(call.layer).__name__
     return applied
+
+
+def mark_self_gates(program: Program, effects: list[Effect]) -> list[Effect]:
+    """Has x * sigmoid(x), in two calls, be the one activation that it is.
+
+    Args:
+        program: The program.
+        effects: What each of its calls does by itself.
+
+    Returns:
+        The effects, changed where it is so.
+    """
+    effects = list(effects)
+    producer = {n: c.index for c in program.calls for n in c.outputs}
+    uses = collections.Counter(n for effect in effects for n in effect.inputs)
+    for index, effect in enumerate(effects):
+        if effect.kind is not OpKind.PRODUCT or len(effect.inputs) != 2:
+            continue
+        for signal, gate in (effect.inputs, effect.inputs[::-1]):
+            inner = producer.get(gate)
+            if (
+                inner is not None
+                and effects[inner].kind is OpKind.ACTIVATION
+                and effects[inner].activation is keras.activations.sigmoid
+                and effects[inner].inputs == (signal,)
+                and uses[gate] == 1
+            ):
+                activation = keras.activations.silu
+                effects[index] = Effect(OpKind.ACTIVATION, (signal,), activation)
+                effects[inner] = Effect(OpKind.SOURCE, ())
+    return effects
+
+
+# Of several numbers at one place, by the names of the classes.
+_POINTWISE = {
+    "absolute",
+    "add",
+    "clip",
+    "divide",
+    "equal",
+    "greater",
+    "greaterequal",
+    "less",
+    "lessequal",
+    "logicaland",
+    "logicalnot",
+    "logicalor",
+    "maximum",
+    "minimum",
+    "multiply",
+    "negative",
+    "notequal",
+    "sign",
+    "subtract",
+    "truedivide",
+    "where",
+}
+
+
+class WrittenOut:
+    """An elementwise function of one signal, in several calls.
+
+    Args:
+        calls: The calls, in order.
+        signal: The number of the signal.
+    """
+
+    def __init__(self, calls: list[LayerCall], signal: int) -> None:
+        self._calls = calls
+        self._signal = signal
+        self._result = calls[-1].outputs[0]
+        self.__name__ = type(calls[-1].layer).__name__
+        order = {signal: 0}
+        for call in calls:
+            order[call.outputs[0]] = len(order)
+        # The same for the same function elsewhere.
+        self.key = tuple(
+            (
+                get_key(call.layer),
+                repr(
+                    keras.tree.map_structure(
+                        lambda x: (
+                            TensorRef(order[x.id]) if isinstance(x, TensorRef) else x
+                        ),
+                        (call.arguments, call.keywords),
+                    )
+                ),
+            )
+            for call in calls
+        )
+
+    def __call__(self, x: Any) -> Any:
+        """The function."""
+        values = {self._signal: x}
+        for call in self._calls:
+            arguments, keywords = keras.tree.map_structure(
+                lambda x: values[x.id] if isinstance(x, TensorRef) else x,
+                (call.arguments, call.keywords),
+            )
+            values[call.outputs[0]] = call.layer.call(*arguments, **keywords)
+        return values[self._result]
+
+
+def join_written_out(program: Program, effects: list[Effect]) -> list[Effect]:
+    """Has several calls that are one activation, such as `where(x > 0, x, 0)`, be that.
+
+    Args:
+        program: The program.
+        effects: What each of its calls does by itself.
+
+    Returns:
+        The effects, changed where it is so.
+    """
+    effects = list(effects)
+    producer = {n: c for c in program.calls for n in c.outputs}
+    inputs = {
+        x.id for x in keras.tree.flatten(program.inputs) if isinstance(x, TensorRef)
+    }
+    readers: dict[int, set[int]] = {}
+    for call in program.calls:
+        for number in call.inputs:
+            readers.setdefault(number, set()).add(call.index)
+    kept = {
+        x.id for x in keras.tree.flatten(program.outputs) if isinstance(x, TensorRef)
+    }
+    for call in program.calls:
+        effect = effects[call.index]
+        several = effect.kind in (OpKind.JOIN, OpKind.PRODUCT, OpKind.SUM)
+        if not (several and len(effect.inputs) > 1 and _is_pointwise(call, effects)):
+            continue
+        calls, signals = _behind(call, producer, effects)
+        # Of an input of the model it is what the data are.
+        if len(signals) != 1 or signals & inputs:
+            continue
+        (signal,) = signals
+        function = WrittenOut(calls, signal)
+        if program.shapes[signal] != program.shapes[call.outputs[0]] or not (
+            _is_activation(function)
+        ):
+            continue
+        effects[call.index] = Effect(OpKind.ACTIVATION, (signal,), function)
+        inner = {each.index for each in calls}
+        for each in calls[:-1]:
+            given = each.outputs[0]
+            if given not in kept and readers[given] <= inner:
+                effects[each.index] = Effect(OpKind.SOURCE, ())
+    return effects
+
+
+def _behind(
+    call: LayerCall, producer: dict[int, LayerCall], effects: list[Effect]
+) -> tuple[list[LayerCall], set[int]]:
+    """The calls that compute place by place what a call gives, and from what."""
+    found: dict[int, LayerCall] = {}
+    signals: set[int] = set()
+    left = [call]
+    while left:
+        each = left.pop()
+        found[each.index] = each
+        for number in each.inputs:
+            before = producer.get(number)
+            if before is None or not _is_pointwise(before, effects):
+                signals.add(number)
+            elif before.index not in found:
+                left.append(before)
+    return [found[index] for index in sorted(found)], signals
+
+
+def _is_pointwise(call: LayerCall, effects: list[Effect]) -> bool:
+    layer = call.layer
+    flat = keras.tree.flatten((call.arguments, call.keywords))
+    if len(call.outputs) != 1 or not all(
+        x is None or isinstance(x, TensorRef | numbers.Real | str) for x in flat
+    ):
+        return False
+    if isinstance(layer, keras.layers.Layer):
+        merges = keras.layers.Maximum, keras.layers.Minimum, keras.layers.Multiply
+        applies = effects[call.index].kind is OpKind.ACTIVATION and not layer.variables
+        return isinstance(layer, merges) or applies
+    return (
+        effects[call.index].kind is OpKind.ACTIVATION
+        or type(layer).__name__.lower() in _POINTWISE
+    )
+
+
+def _is_activation(function: Any) -> bool:
+    points = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
+    try:
+        values = elementwise(function).value(points)
+    except ValueError:
+        return False
+    bends = np.abs(np.diff(values, 2)).max() > 1e-5 * np.abs(values).max()
+    return bool(np.isfinite(values).all() and bends)

@@ -149,7 +149,7 @@ class MaskedBy(Cast):
         return super().compute_output_spec(x)
 
 
-def why_whole(layer: Any, args: Any, kwargs: Any) -> str | None:
+def explain_whole(layer: Any, args: Any, kwargs: Any) -> str | None:
     """Why a layer of somebody's own was not opened, None where it has no parts.
 
     Args:

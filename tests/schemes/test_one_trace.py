@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_convinit import initialize, layers
-from keras_convinit.graph import reading
+from keras_convinit.graph import analyzing
 
 L = keras.layers
 
@@ -38,13 +38,13 @@ def model():
 )
 def test_a_model_is_traced_once(model, scheme, arguments, monkeypatch):
     traced = []
-    trace_opened = reading.trace_opened
+    trace_opened = analyzing.trace_opened
 
     def counted(*args, **kwargs):
         traced.append(args)
         return trace_opened(*args, **kwargs)
 
-    monkeypatch.setattr(reading, "trace_opened", counted)
+    monkeypatch.setattr(analyzing, "trace_opened", counted)
     rng = np.random.default_rng(0)
     x = rng.normal(size=(16, 6)).astype("float32")
     y = rng.integers(0, 2, 16)

@@ -1,8 +1,6 @@
-"""An activation, however it is given, as an elementwise function with a derivative."""
+"""Activations, in all forms that Keras takes, as functions with derivatives."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
 
 import keras
 import numpy as np
@@ -14,39 +12,41 @@ from keras_convinit._closed_forms import (
     Function,
     leaky_relu,
 )
+from keras_convinit._types import ActivationLike, Tensor, TensorFunction
 
 
 @dataclasses.dataclass(frozen=True)
-class Multiplied:
-    """Multiplies by a number, as an activation.
+class Scaling:
+    """Multiplication by a constant, as an activation.
 
     Args:
-        factor: The number.
+        factor: The constant.
     """
 
     factor: float
 
-    def __call__(self, x: Any) -> Any:
-        """The product."""
+    def __call__(self, x: Tensor) -> Tensor:
+        """Returns `factor * x`."""
         return self.factor * x
 
 
 class Chain:
-    """Activations one after the other, as one.
+    """Composition of activations, as an activation.
 
     Args:
-        parts: The activations, in order, each as `elementwise` takes it.
+        parts: The activations in order of application, each as `resolve_activation`
+            takes it.
         name: A name to print.
     """
 
-    def __init__(self, parts: tuple[Any, ...], name: str) -> None:
+    def __init__(self, parts: tuple[ActivationLike, ...], name: str) -> None:
         self.parts = parts
         self.__name__ = name
 
-    def __call__(self, x: Any) -> Any:
-        """What comes out of the last one."""
+    def __call__(self, x: Tensor) -> Tensor:
+        """Applies the activations one after the other."""
         for part in self.parts:
-            x = _function(part)(x)
+            x = _find_function(part)(x)
         return x
 
 
@@ -59,8 +59,8 @@ class Elementwise:
 
     Args:
         value: The function, from and to float64 arrays of shape `(n,)`.
-        derivative: Its derivative, likewise.
-        precision: The dtype that it computes in.
+        derivative: The derivative, from and to float64 arrays of shape `(n,)`.
+        precision: The dtype in which both are computed.
     """
 
     value: Function
@@ -68,38 +68,39 @@ class Elementwise:
     precision: type = np.float64
 
 
-def elementwise(activation: Any) -> Elementwise:
-    """Finds the function behind whatever Keras takes for an activation.
+def resolve_activation(activation: ActivationLike) -> Elementwise:
+    """Returns an activation as a function with a derivative.
 
     Args:
         activation: None, the name of a Keras activation, an activation layer, or an
-            elementwise function of the Keras backend.
+            elementwise function of the backend.
 
     Returns:
-        The function and its derivative.
+        The function and its derivative. The derivative raises a `ValueError` when it is
+        called if the backend cannot differentiate the function.
 
     Raises:
         ValueError: `activation` is unknown, or not elementwise.
     """
     if isinstance(activation, Chain):
-        return _one_after_the_other([elementwise(part) for part in activation.parts])
-    if isinstance(activation, Multiplied):
+        return _compose([resolve_activation(part) for part in activation.parts])
+    if isinstance(activation, Scaling):
         factor = activation.factor
         return Elementwise(lambda x: factor * x, lambda x: np.full_like(x, factor))
     if isinstance(activation, keras.layers.PReLU):
         # Over channels of slope a, E[phi^2] = (1 + mean(a^2)) / 2: a leaky ReLU.
-        slope = float(np.sqrt(np.mean(np.square(_slopes(activation)))))
+        slope = float(np.sqrt(np.mean(np.square(_draw_slopes(activation)))))
         return Elementwise(*leaky_relu(slope))
     if type(activation) in CLOSED_FORMS_OF_LAYERS:
         return Elementwise(*CLOSED_FORMS_OF_LAYERS[type(activation)](activation))
-    function = _function(activation)
+    function = _find_function(activation)
     for name, closed_form in CLOSED_FORMS.items():
         if function is getattr(keras.activations, name, None):
             return Elementwise(*closed_form)
-    return _by_backend(activation, function)
+    return _resolve_by_backend(activation, function)
 
 
-def _one_after_the_other(parts: list[Elementwise]) -> Elementwise:
+def _compose(parts: list[Elementwise]) -> Elementwise:
     def value(points: np.ndarray) -> np.ndarray:
         for part in parts:
             points = part.value(points)
@@ -116,9 +117,9 @@ def _one_after_the_other(parts: list[Elementwise]) -> Elementwise:
     return Elementwise(value, derivative, np.float64 if wide else np.float32)
 
 
-def _function(activation: Any) -> Callable[[Any], Any]:
+def _find_function(activation: ActivationLike) -> TensorFunction:
     if isinstance(activation, keras.layers.Activation):
-        return _function(activation.activation)
+        return _find_function(activation.activation)
     if isinstance(activation, keras.layers.Layer):
         makes_variables = type(activation).build is not keras.layers.Layer.build
         if makes_variables and not activation.built:
@@ -130,18 +131,20 @@ def _function(activation: Any) -> Callable[[Any], Any]:
         try:
             return keras.activations.get(activation)
         except ValueError as error:
-            raise _invalid(activation, "is unknown to Keras") from error
-    raise _invalid(activation, "is none of these")
+            raise _activation_error(activation, "is unknown to Keras") from error
+    raise _activation_error(activation, "is none of these")
 
 
-def _slopes(layer: keras.layers.PReLU) -> np.ndarray:
+def _draw_slopes(layer: keras.layers.PReLU) -> np.ndarray:
     if layer.built:
         return backend.to_numpy(layer.alpha)
     draw = layer.alpha_initializer
     return backend.evaluate(lambda x: draw(x.shape, dtype="float32"), np.zeros(1024))
 
 
-def _by_backend(activation: Any, function: Callable[[Any], Any]) -> Elementwise:
+def _resolve_by_backend(
+    activation: ActivationLike, function: TensorFunction
+) -> Elementwise:
     precision = _check_elementwise(activation, function)
     differentiate = backend.differentiate(function)
 
@@ -151,7 +154,7 @@ def _by_backend(activation: Any, function: Callable[[Any], Any]) -> Elementwise:
     def derivative(points: np.ndarray) -> np.ndarray:
         slope = differentiate(points.astype(precision))
         if slope is None:
-            raise _invalid(
+            raise _activation_error(
                 activation,
                 f"cannot be differentiated by {keras.backend.backend()}: it must be "
                 "made of operations of `keras.ops` or of that backend",
@@ -161,8 +164,8 @@ def _by_backend(activation: Any, function: Callable[[Any], Any]) -> Elementwise:
     return Elementwise(value, derivative, precision)
 
 
-def _check_elementwise(activation: Any, function: Callable[[Any], Any]) -> type:
-    """Returns the dtype that the function computes in."""
+def _check_elementwise(activation: ActivationLike, function: TensorFunction) -> type:
+    """Returns the dtype that the function computes in; raises if not elementwise."""
     block = PROBE.reshape(-1, 2)
     try:
         values = backend.evaluate(function, block)
@@ -171,9 +174,9 @@ def _check_elementwise(activation: Any, function: Callable[[Any], Any]) -> type:
         try:
             values = backend.evaluate(function, block.astype(np.float32))
         except Exception as error:
-            raise _invalid(activation, f"fails: {error}") from error
+            raise _activation_error(activation, f"fails: {error}") from error
     precision = np.float64 if values.dtype == np.float64 else np.float32
-    # Elsewhere, among other neighbours, an elementwise function says the same.
+    # An elementwise function has the same values elsewhere, among other neighbors.
     sample = slice(None, None, 7)
     row = PROBE[sample].reshape(1, -1).astype(precision)
     if values.shape != block.shape or not np.allclose(
@@ -183,11 +186,11 @@ def _check_elementwise(activation: Any, function: Callable[[Any], Any]) -> type:
         atol=float(np.finfo(precision).eps),
         equal_nan=True,
     ):
-        raise _invalid(activation, "is not elementwise")
+        raise _activation_error(activation, "is not elementwise")
     return precision
 
 
-def _invalid(activation: Any, complaint: str) -> ValueError:
+def _activation_error(activation: ActivationLike, complaint: str) -> ValueError:
     return ValueError(
         "`activation` must be None, the name of a Keras activation, an activation "
         "layer, or an elementwise function. "

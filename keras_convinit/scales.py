@@ -13,7 +13,7 @@ import numpy as np
 from keras_convinit._checks import positive
 from keras_convinit._closed_forms import Function
 from keras_convinit._types import ActivationLike
-from keras_convinit.activations import elementwise
+from keras_convinit.activations import resolve_activation
 
 # Where the activations of Keras have kinks, as pre-activations.
 KINKS = (-6.0, -3.0, -1.0, -0.5, 0.0, 0.5, 1.0, 3.0, 6.0)
@@ -108,12 +108,12 @@ def backward_scale(activation: ActivationLike, variance: float = 1.0) -> float:
 
 
 def _compute_forward(activation: ActivationLike, variance: float) -> float:
-    phi = elementwise(activation)
+    phi = resolve_activation(activation)
     return variance / _compute_second_moment(phi.value, variance, phi.precision)
 
 
 def _compute_backward(activation: ActivationLike, variance: float) -> float:
-    phi = elementwise(activation)
+    phi = resolve_activation(activation)
     return 1 / _compute_second_moment(phi.derivative, variance, phi.precision)
 
 

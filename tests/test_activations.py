@@ -50,7 +50,7 @@ def test_closed_forms_are_what_keras_computes(name):
     ids=lambda layer: layer.name,
 )
 def test_layers_mean_what_they_compute(layer):
-    found = activations.elementwise(layer)
+    found = activations.resolve_activation(layer)
     inputs = POINTS.astype("float32")
     np.testing.assert_allclose(
         found.value(POINTS),
@@ -80,7 +80,7 @@ class Swish(keras.layers.Layer):
 
 def test_a_layer_of_somebody_elses_is_left_unbuilt():
     layer = Swish()
-    found = activations.elementwise(layer)
+    found = activations.resolve_activation(layer)
     assert not layer.built
     np.testing.assert_allclose(
         found.value(POINTS), CLOSED_FORMS["silu"][0](POINTS), rtol=1e-5, atol=1e-6
@@ -91,7 +91,7 @@ def test_prelu_with_a_slope_a_channel_is_their_mean_square():
     layer = keras.layers.PReLU(shared_axes=[1, 2])
     layer.build((None, 4, 4, 3))
     layer.alpha.assign(keras.ops.reshape([0.1, 0.2, 0.3], (1, 1, 3)))
-    found = activations.elementwise(layer)
+    found = activations.resolve_activation(layer)
     points = np.array([-1.0, 1.0])
     slope = np.sqrt((0.01 + 0.04 + 0.09) / 3)
     np.testing.assert_allclose(found.value(points), [-slope, 1], rtol=1e-6)
@@ -101,7 +101,7 @@ def test_a_function_may_compute_in_float32_only():
     def function(x):
         return keras.ops.tanh(keras.ops.cast(x, "float32"))
 
-    found = activations.elementwise(function)
+    found = activations.resolve_activation(function)
     assert found.precision == np.float32
     np.testing.assert_allclose(found.value(POINTS), np.tanh(POINTS), atol=1e-6)
 
@@ -127,7 +127,7 @@ def test_a_function_may_compute_in_float32_only():
 )
 def test_what_is_not_an_elementwise_activation_is_refused(activation, complaint):
     with pytest.raises(ValueError, match="`activation` must be None") as caught:
-        activations.elementwise(activation)
+        activations.resolve_activation(activation)
     assert f"Received: activation={activation!r}, which {complaint}" in str(
         caught.value
     )
@@ -137,7 +137,7 @@ def test_what_cannot_be_differentiated_is_refused_when_it_has_to_be():
     def function(x):
         return np.tanh(np.asarray(x))
 
-    found = activations.elementwise(function)
+    found = activations.resolve_activation(function)
     np.testing.assert_allclose(found.value(POINTS), np.tanh(POINTS))
     with pytest.raises(ValueError, match="cannot be differentiated by"):
         found.derivative(POINTS)

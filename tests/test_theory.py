@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_convinit import forward_scale
-from keras_convinit.activations import elementwise
+from keras_convinit.activations import resolve_activation
 from keras_convinit.initializers import ZhangBackward, ZhangForward
 from keras_convinit.scales import gaussian_expectation
 
@@ -47,7 +47,7 @@ def forward(make, activation, generator):
     The rule is made for pre-activations of variance 1. Of those that came to have
     variance v, it predicts a ratio of scale(1) / scale(v).
     """
-    phi = elementwise(activation)
+    phi = resolve_activation(activation)
     x = generator.standard_normal(WIDTH)
     drifts = []
     for seed in range(DEPTH):
@@ -64,7 +64,7 @@ def backward(make, activation, generator):
     These come from a forward pass that is brought back to variance 1 behind every
     layer, for a rule that keeps the one signal may not keep the other.
     """
-    phi = elementwise(activation)
+    phi = resolve_activation(activation)
     x = generator.standard_normal(WIDTH)
     pre_activations = []
     for seed in range(DEPTH):
@@ -87,7 +87,7 @@ def test_forward_signals_keep_their_variance(activation, generator):
     found = forward(
         lambda seed: ZhangForward(activation, seed=seed), activation, generator
     )
-    assert abs(found) < tolerance(elementwise(activation).value)
+    assert abs(found) < tolerance(resolve_activation(activation).value)
 
 
 @every_activation
@@ -95,17 +95,17 @@ def test_error_signals_keep_their_variance(activation, generator):
     found = backward(
         lambda seed: ZhangBackward(activation, seed=seed), activation, generator
     )
-    assert abs(found) < tolerance(elementwise(activation).derivative)
+    assert abs(found) < tolerance(resolve_activation(activation).derivative)
 
 
 @pytest.mark.parametrize("activation", ["tanh", "gelu"])
 def test_the_rule_for_relu_is_seen_to_be_wrong_for_others(activation, generator):
     found = forward(lambda seed: ZhangForward("relu", seed=seed), activation, generator)
-    assert abs(found) > tolerance(elementwise(activation).value)
+    assert abs(found) > tolerance(resolve_activation(activation).value)
     found = backward(
         lambda seed: ZhangBackward("relu", seed=seed), activation, generator
     )
-    assert abs(found) > tolerance(elementwise(activation).derivative)
+    assert abs(found) > tolerance(resolve_activation(activation).derivative)
 
 
 def test_the_printed_formula_for_prelu_is_seen_to_be_wrong(generator):
@@ -119,7 +119,9 @@ def test_the_printed_formula_for_prelu_is_seen_to_be_wrong(generator):
         generator,
     )
     expected = np.log((1 + slope**2) ** 2 / 2)
-    assert found == pytest.approx(expected, abs=tolerance(elementwise(layer).value))
+    assert found == pytest.approx(
+        expected, abs=tolerance(resolve_activation(layer).value)
+    )
     assert np.exp(-DEPTH * found) > 1e3
 
 
@@ -129,5 +131,5 @@ def test_gamma_is_a_factor_on_the_variance_of_every_layer(generator):
     )
     expected = np.log(1 / 0.4)
     assert found == pytest.approx(
-        expected, abs=tolerance(elementwise("relu").derivative)
+        expected, abs=tolerance(resolve_activation("relu").derivative)
     )

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_convinit.activations import PROBE, Chain, Multiplied, elementwise
+from keras_convinit.activations import PROBE, Chain, Scaling, resolve_activation
 
 LAYERS = (
     keras.layers.Activation,
@@ -84,20 +84,20 @@ def chain(first: Any, second: Any, otherwise: Any) -> Any:
         return second if first is None else first
     parts: list[Any] = []
     for part in (*_parts(first), *_parts(second)):
-        if parts and isinstance(part, Multiplied) and isinstance(parts[-1], Multiplied):
-            part = Multiplied(parts.pop().factor * part.factor)
-        if part != Multiplied(1.0):
+        if parts and isinstance(part, Scaling) and isinstance(parts[-1], Scaling):
+            part = Scaling(parts.pop().factor * part.factor)
+        if part != Scaling(1.0):
             parts.append(part)
     if len(parts) < 2:
         return parts[0] if parts else None
     both = Chain(tuple(parts), _formula(parts))
     try:
         values, *alone = (
-            elementwise(one).value(PROBE) for one in (both, second, first)
+            resolve_activation(one).value(PROBE) for one in (both, second, first)
         )
     except ValueError:
         # What is not elementwise is to be told by its name.
-        factors = [isinstance(one, Multiplied) for one in (first, second)]
+        factors = [isinstance(one, Scaling) for one in (first, second)]
         return otherwise if not any(factors) else second if factors[0] else first
     for one, same_values in zip((second, first), alone, strict=True):
         # One that does nothing to what the other gives, such as ReLU behind ReLU.
@@ -110,7 +110,7 @@ def strip_factors(activation: Any) -> Any:
     """An activation without the numbers that it multiplies by."""
     found = None
     for part in _parts(activation):
-        if not isinstance(part, Multiplied):
+        if not isinstance(part, Scaling):
             found = chain(found, part, part)
     return found
 
@@ -127,7 +127,7 @@ def _parts(activation: Any) -> tuple[Any, ...]:
 def _formula(parts: list[Any]) -> str:
     told = "x"
     for part in parts:
-        if isinstance(part, Multiplied):
+        if isinstance(part, Scaling):
             told = f"{part.factor:.4g} {told}"
         else:
             told = f"{get_name(part)}({told})"
@@ -171,7 +171,7 @@ def get_name(activation: Any) -> str:
     """
     if activation is None:
         return "linear"
-    if isinstance(activation, Multiplied):
+    if isinstance(activation, Scaling):
         return f"{activation.factor:.4g} x"
     if isinstance(activation, keras.Operation):
         return type(activation).__name__

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_convinit._kinds import HOMOGENEOUS_LAYERS
-from keras_convinit.activations import elementwise
+from keras_convinit.activations import resolve_activation
 from keras_convinit.graph._activation import (
     LAYERS,
     OPERATIONS,
@@ -239,7 +239,9 @@ def _try_function(call: LayerCall, inputs: tuple[int, ...]) -> Effect:
         )
     function = _of_one_argument(call)
     try:
-        values = elementwise(function).value(np.array([-2.0, -1.0, 0.0, 1.0, 2.0]))
+        values = resolve_activation(function).value(
+            np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
+        )
     except Exception:
         return Effect(
             OpKind.PASS,
@@ -456,7 +458,7 @@ def _is_pointwise(call: LayerCall, effects: list[Effect]) -> bool:
 def _is_activation(function: Any) -> bool:
     points = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
     try:
-        values = elementwise(function).value(points)
+        values = resolve_activation(function).value(points)
     except ValueError:
         return False
     bends = np.abs(np.diff(values, 2)).max() > 1e-5 * np.abs(values).max()

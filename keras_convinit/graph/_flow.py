@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from keras_convinit.activations import Multiplied
+from keras_convinit.activations import Scaling
 from keras_convinit.graph import _activation
 from keras_convinit.graph._effect import Effect, OpKind, keeps_size
 from keras_convinit.graph.program import LayerCall, Program
@@ -258,7 +258,7 @@ def add_factors(
             doubts.append((call, f"{what}, which are taken for 1"))
         else:
             changed[call.index] = Effect(
-                OpKind.ACTIVATION, effect.inputs, Multiplied(effect.factor)
+                OpKind.ACTIVATION, effect.inputs, Scaling(effect.factor)
             )
     return changed, doubts
 

@@ -15,7 +15,7 @@ from keras_convinit._copies import build_layer, strip_build_configs
 from keras_convinit._kinds import HOMOGENEOUS_LAYERS
 from keras_convinit._registry import register
 from keras_convinit._types import ActivationLike, Config, KerasLayer, Shape, Tensor
-from keras_convinit.activations import elementwise
+from keras_convinit.activations import resolve_activation
 from keras_convinit.kernels import Kernel, kernels_of, prefix_names
 
 # What a user may give for a branch or a shortcut.
@@ -292,7 +292,7 @@ def _has_zero_bias(layer: KerasLayer) -> bool:
 
 def _is_homogeneous_function(activation: ActivationLike) -> bool:
     try:
-        phi = elementwise(activation)
+        phi = resolve_activation(activation)
     except ValueError:
         return False
     points = np.linspace(-4.0, 4.0, 41)

@@ -360,7 +360,7 @@ def identify_loss(model: keras.Model, loss: Any) -> tuple[Hashable, ...]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             weights = repr(model.get_compile_config()["loss_weights"])
-    # A model need not be serialisable; then nothing is taken for the same.
+    # A model need not be serializable; then nothing is taken for the same.
     except Exception:
         return trainable, _Object(object())
     return trainable, _Object(model.loss), weights

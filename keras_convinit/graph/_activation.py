@@ -36,7 +36,7 @@ _RELUS = {(None, 0, 0): keras.activations.relu, (6, 0, 0): keras.activations.rel
 
 
 def canonicalize(activation: Any) -> Any:
-    """An activation, in a form that `forward_scale` takes.
+    """Returns an activation in a form that `forward_scale` takes.
 
     Args:
         activation: None, a function, or a layer or operation that is an activation.
@@ -65,12 +65,12 @@ def canonicalize(activation: Any) -> Any:
 
 
 def is_same(first: Any, second: Any) -> bool:
-    """Whether two activations are the same function."""
+    """Returns True if two activations are the same function."""
     return first is second or get_key(first) == get_key(second)
 
 
 def chain(first: Any, second: Any, otherwise: Any) -> Any:
-    """Two activations one after the other, as one.
+    """Returns two activations in a row as one.
 
     Args:
         first: The activation that comes first, None for the linear one.
@@ -107,7 +107,7 @@ def chain(first: Any, second: Any, otherwise: Any) -> Any:
 
 
 def strip_factors(activation: Any) -> Any:
-    """An activation without the numbers that it multiplies by."""
+    """Removes constant factors from an activation."""
     found = None
     for part in _parts(activation):
         if not isinstance(part, Scaling):
@@ -116,7 +116,7 @@ def strip_factors(activation: Any) -> Any:
 
 
 def get_last(activation: Any) -> Any:
-    """The activation that a signal has gone through last, factors aside."""
+    """Returns the last part of an activation, factors aside."""
     return _parts(strip_factors(activation))[-1]
 
 
@@ -135,7 +135,7 @@ def _formula(parts: list[Any]) -> str:
 
 
 def get_key(activation: Any) -> Any:
-    """What two activations have in common if they are the same function."""
+    """Returns a key that is equal for activations that are the same function."""
     if isinstance(activation, Chain):
         return tuple(map(get_key, activation.parts))
     # Several operations have one of their own.
@@ -144,7 +144,7 @@ def get_key(activation: Any) -> Any:
         return activation
     if getattr(activation, "variables", ()):
         return id(activation)
-    # A configuration would be serialised, which is slow.
+    # A configuration would be serialized, which is slow.
     own = (
         (name, value)
         for name, value in vars(activation).items()
@@ -156,7 +156,7 @@ def get_key(activation: Any) -> Any:
 
 
 def get_name(activation: Any) -> str:
-    """A name to print for an activation as a `KernelContext` has it.
+    """Returns a name to print for an activation of a `KernelContext`.
 
     Args:
         activation: None, a function, a layer or an operation.
@@ -179,7 +179,7 @@ def get_name(activation: Any) -> str:
 
 
 def get_fused(layer: Any) -> Any:
-    """The activation that a layer applies to its own outputs.
+    """Returns the activation that a layer applies to its own outputs.
 
     Args:
         layer: A layer.

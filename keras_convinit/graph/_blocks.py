@@ -41,7 +41,7 @@ class Ancestry:
                 self.uses[output.id] += 1
 
     def fork(self, values: list[int]) -> int | None:
-        """The last value that all of some values are computed from, if there is one."""
+        """Returns the last common ancestor of values, if there is one."""
         common = self._sources[values[0]]
         for number in values[1:]:
             common &= self._sources[number]
@@ -111,7 +111,7 @@ def find_blocks(
     origins: dict[int, Upstream],
     kernels: list[tuple[Kernel, ...]],
 ) -> list[Block]:
-    """The residual blocks of a program, in order of their sums.
+    """Finds the residual blocks of a program, in order of their sums.
 
     A block is a sum of which all terms come from one value, and one of them, the
     shortcut, by no more than one kernel. A product, as with a gate, makes no block.
@@ -164,7 +164,7 @@ class _Finder:
         return found[::-1]
 
     def _terms(self, call: LayerCall) -> tuple[list[int], set[int]]:
-        """What is added up in the end, and the sums on the way there."""
+        """Returns the terms of a nested sum, and the sums that it consists of."""
         terms: list[int] = []
         sums: set[int] = set()
         for number in self.effects[call.index].inputs:
@@ -214,7 +214,7 @@ class _Finder:
     def _sides(
         self, call: LayerCall, paths: list[frozenset[int]]
     ) -> tuple[int | None, list[int]]:
-        """Which term is the shortcut, and which ones are branches."""
+        """Splits the terms of a sum into shortcut and branches."""
         order = range(len(paths))
         counts = [len(self._with_kernels(path)) for path in paths]
         if 0 in counts:
@@ -259,7 +259,7 @@ def find_stages(
     blocks: list[Block],
     kernels: list[tuple[Kernel, ...]],
 ) -> list[int]:
-    """To which stage each residual block belongs.
+    """Assigns each residual block to a stage.
 
     A stage goes on as long as a block begins with what the one before gives, without a
     kernel in between. A block opens another one if it begins with another size than
@@ -293,7 +293,7 @@ def find_stages(
 def _streams(
     program: Program, effects: list[Effect], ends: dict[int, int]
 ) -> dict[int, Any]:
-    """For each value the block that gave it, if there was no kernel since."""
+    """Returns the block of each value that has passed no kernel since."""
     stream: dict[int, Any] = {}
     for call, effect in zip(program.calls, effects, strict=True):
         before = None

@@ -29,7 +29,7 @@ class OpKind(enum.Enum):
     SOURCE = "gives a signal out of something that is none"
     KERNEL = "multiplies by a kernel"
     ACTIVATION = "applies an activation"
-    NORMALIZATION = "normalises"
+    NORMALIZATION = "normalizes"
     SUM = "adds signals"
     PRODUCT = "multiplies signals"
     JOIN = "puts signals side by side"
@@ -38,7 +38,7 @@ class OpKind(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Effect:
-    """What a call does to a signal.
+    """Classifies what a call does to a signal.
 
     Args:
         kind: What kind of effect it has.
@@ -108,14 +108,14 @@ _PRODUCTS = {"conv", "dot", "einsum", "inner", "matmul", "tensordot"}
 
 
 def multiplies_by_variable(call: LayerCall) -> bool:
-    """Whether a call is a product with a matrix of a layer that has been opened."""
+    """Returns True for a product with a matrix of a layer that has been opened."""
     flat = keras.tree.flatten((call.arguments, call.keywords))
     matrices = [x for x in flat if isinstance(x, keras.Variable) and len(x.shape) > 1]
     return bool(matrices) and _name(call.layer) in _PRODUCTS
 
 
 def classify_call(call: LayerCall, program: Program, has_kernels: bool) -> Effect:
-    """What a call does to a signal.
+    """Classifies what a call does to a signal.
 
     Args:
         call: The call.
@@ -164,12 +164,12 @@ def classify_call(call: LayerCall, program: Program, has_kernels: bool) -> Effec
 
 
 def is_addition(layer: Any) -> bool:
-    """Whether a layer or operation adds up its inputs."""
+    """Returns True if a layer or operation adds up its inputs."""
     return isinstance(layer, keras.layers.Add | ScaledSum) or _name(layer) == "add"
 
 
 def keeps_size(call: LayerCall, effect: Effect) -> bool:
-    """Whether a signal that passes is known to keep its size, up to the factor.
+    """Returns True if a signal that passes keeps its size, up to the factor.
 
     Pooling counts among it, as it does in the papers.
     """
@@ -186,7 +186,7 @@ _SHIFTING = {"add", "subtract", "negative"}
 
 
 def _constant_factor(call: LayerCall) -> float | None:
-    """The number that a call multiplies a signal by; None for more than one."""
+    """Returns the factor of a call, None for more than one number."""
     if isinstance(call.layer, keras.layers.Rescaling):
         factors = [call.layer.scale]
     else:
@@ -362,7 +362,7 @@ class WrittenOut:
         )
 
     def __call__(self, x: Any) -> Any:
-        """The function."""
+        """Applies the function."""
         values = {self._signal: x}
         for call in self._calls:
             arguments, keywords = keras.tree.map_structure(
@@ -422,7 +422,7 @@ def join_written_out(program: Program, effects: list[Effect]) -> list[Effect]:
 def _behind(
     call: LayerCall, producer: dict[int, LayerCall], effects: list[Effect]
 ) -> tuple[list[LayerCall], set[int]]:
-    """The calls that compute place by place what a call gives, and from what."""
+    """Returns the elementwise calls that a value comes from, and their input."""
     found: dict[int, LayerCall] = {}
     signals: set[int] = set()
     left = [call]

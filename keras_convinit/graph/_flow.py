@@ -16,7 +16,7 @@ class Upstream:
 
     Args:
         activation: The activation that it has gone through last, None for none.
-        normalized: Whether it was normalised, before that or without one.
+        normalized: Whether it was normalized, before that or without one.
         raw: Whether it is an input of the model that no kernel has seen.
         disagreeing: Activations of signals that were put together, where they differ.
     """
@@ -33,11 +33,11 @@ class Downstream:
 
     Args:
         activation: The activation that it goes to, None for none.
-        plain: Whether nothing is added or normalised before that.
-        normalized: Whether it is normalised before anything else.
+        plain: Whether nothing is added or normalized before that.
+        normalized: Whether it is normalized before anything else.
         seen: Whether a kernel reads it, be it far away.
         leaves: Whether it becomes an output of the model on its own, without a
-            normalisation or a sum.
+            normalization or a sum.
         disagreeing: Activations that it goes to, where they differ.
     """
 
@@ -52,7 +52,7 @@ class Downstream:
 def trace_upstream(
     program: Program, effects: list[Effect], inputs: set[int]
 ) -> dict[int, Upstream]:
-    """What each value has gone through.
+    """Returns the upstream context of each value.
 
     Args:
         program: The program.
@@ -91,7 +91,7 @@ def _after(effect: Effect, found: dict[int, Upstream], program: Program) -> Upst
 
 
 def join_upstream(before: list[Upstream]) -> Upstream:
-    """The origin of signals that are put side by side."""
+    """Joins the upstream contexts of signals that are concatenated."""
     if not before:
         return Upstream(raw=True)
     activations = drop_repeated([origin.activation for origin in before])
@@ -109,7 +109,7 @@ def join_upstream(before: list[Upstream]) -> Upstream:
 def find_factors(
     effect: Effect, origins: dict[int, Upstream], program: Program
 ) -> tuple[int, ...]:
-    """The factors of a product that are no gates.
+    """Returns the factors of a product that carry the signal, and are no gates.
 
     A gate is broadcast, or comes out of a sigmoid.
 
@@ -139,16 +139,16 @@ def trace_downstream(
     outputs: set[int],
     origin: dict[int, Upstream],
 ) -> dict[int, Downstream]:
-    """What becomes of each value.
+    """Returns the downstream context of each value.
 
     Args:
         program: The program.
         effects: What each of its calls does.
         outputs: The numbers of its outputs.
-        origin: What `origins` has found.
+        origin: The result of `trace_upstream`.
 
     Returns:
-        The fate of each value, by number.
+        The context of each value, by its number.
     """
     uses: dict[int, list[Downstream]] = {
         number: [Downstream(leaves=True)] for number in outputs
@@ -189,7 +189,7 @@ def _before(effect: Effect, after: Downstream, is_signal: bool) -> Downstream:
 
 
 def join_downstream(fates: list[Downstream]) -> Downstream:
-    """The fate of a signal that goes several ways."""
+    """Joins the downstream contexts of a signal that goes several ways."""
     if len(fates) == 1:
         return fates[0]
     activations = drop_repeated([fate.activation for fate in fates])
@@ -207,7 +207,7 @@ def join_downstream(fates: list[Downstream]) -> Downstream:
 
 
 def drop_repeated(activations: list[Any]) -> list[Any]:
-    """The activations, each once."""
+    """Returns the activations, each once."""
     found: list[Any] = []
     for activation in activations:
         if not any(_activation.is_same(activation, other) for other in found):
@@ -303,7 +303,7 @@ class _Ways:
 def _through(
     call: LayerCall, effect: Effect, program: Program, origins: dict[int, Upstream]
 ) -> Iterator[int]:
-    """The inputs whose size the outputs of a call have."""
+    """Yields the inputs whose size the outputs of a call have."""
     if effect.kind is OpKind.ACTIVATION:
         yield from effect.inputs
     elif effect.kind is OpKind.PRODUCT:

@@ -1,4 +1,4 @@
-"""Opens layers of somebody's own, by running their `call` on symbols."""
+"""Opens custom layers by running their `call` on symbols."""
 
 import contextlib
 import inspect
@@ -69,13 +69,13 @@ def is_custom_composite(layer: Any) -> bool:
 
 
 def takes_mask(layer: Any) -> bool:
-    """Whether Keras hands the mask of a tensor to the `call` of a layer by itself."""
+    """Returns True if Keras passes masks to the `call` of a layer."""
     names = inspect.signature(layer.call).parameters
     return "mask" in names or any(f"{name}_mask" in names for name in names)
 
 
 def makes_masks(layer: Any) -> bool:
-    """Whether what a layer gives may have a mask that its inputs did not have."""
+    """Returns True if the outputs of a layer may have a mask of its own making."""
     if isinstance(layer, keras.layers.Embedding):
         return bool(layer.mask_zero)
     if not isinstance(layer, keras.layers.Layer):
@@ -137,7 +137,7 @@ class MaskedBy(Cast):
         self.layer = layer
 
     def call(self, x: Any, inputs: Any = None) -> Any:
-        """The tensor, with the mask of the inputs as the layer sees it."""
+        """Returns the tensor with the mask that the layer computes."""
         before = keras.tree.map_structure(get_mask, inputs)
         if get_mask(x) is not None or keras.tree.flatten(before).count(None):
             return x
@@ -145,12 +145,12 @@ class MaskedBy(Cast):
         return attach_mask(x, masks[0]) if len(masks) == 1 else x
 
     def compute_output_spec(self, x: Any, inputs: Any = None) -> Any:
-        """The shape of the tensor."""
+        """Returns the spec of the tensor."""
         return super().compute_output_spec(x)
 
 
 def explain_whole(layer: Any, args: Any, kwargs: Any) -> str | None:
-    """Why a layer of somebody's own was not opened, None where it has no parts.
+    """Returns why a custom layer was not opened, None if it has no parts.
 
     Args:
         layer: The layer.
@@ -189,7 +189,7 @@ def _is_tensor(x: Any) -> bool:
 
 
 def program_of_call(layer: Any, args: Any, kwargs: Any) -> Program:
-    """What a layer does when it is called, if that is all that it does.
+    """Records the call of a custom layer, if its outputs are all that it has.
 
     Its `call` runs on symbols, once as in inference and once as in training.
 
@@ -298,7 +298,7 @@ def _nothing_else(layer: Any) -> Iterator[None]:
 
 
 def _recorded(graph: Any, outputs: Any) -> Program:
-    """The calls of a functional model of stand-ins and operations."""
+    """Records the calls of a functional model of placeholders and operations."""
     numbers: dict[int, int] = {}
     symbols: list[Any] = []
     calls: list[LayerCall] = []
@@ -353,7 +353,7 @@ def _recorded(graph: Any, outputs: Any) -> Program:
 
 
 def _same(first: Program, second: Program) -> bool:
-    """Whether two programs do the same, but for what they tell of training."""
+    """Returns True if two programs are equal up to their `training` arguments."""
     if len(first.calls) != len(second.calls):
         return False
     for one, other in zip(first.calls, second.calls, strict=True):
@@ -407,7 +407,7 @@ def _same_leaf(first: Any, second: Any) -> bool:
 
 
 def _with_training(inference: LayerCall, training: LayerCall) -> LayerCall:
-    """The call, told what the layer is told, unless it is always told the same."""
+    """Returns the call with `training` as the layer has it, unless that is fixed."""
     keywords = _without_training(inference)
     told = inference.keywords.get("training"), training.keywords.get("training")
     fixed = told[0] is not None and told[0] == told[1]

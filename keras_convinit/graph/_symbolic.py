@@ -29,7 +29,7 @@ class Placeholder(keras.Operation):
         self.specs = specs
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
-        """The outputs: new symbols, as those of the layer belong to it."""
+        """Returns new symbols, since those of the layer belong to it."""
         return keras.tree.map_structure(_like, self.specs)
 
 
@@ -110,7 +110,7 @@ def graph_of_calls(model: Any, args: Any, kwargs: Any) -> Any:
 
 
 def with_symbols(structure: Any, symbols: Iterable[Any]) -> Any:
-    """A structure with other symbols, in the order in which it is flattened."""
+    """Replaces the symbols of a structure, in the order of flattening."""
     left = iter(symbols)
     # Not the order in which it is mapped: that of a dict is another one.
     return keras.tree.pack_sequence_as(

@@ -186,7 +186,7 @@ class Role:
 def find_roles(
     program: Program, effects: list[Effect], kernels: list[tuple[Kernel, ...]]
 ) -> tuple[list[Role], tuple[int, ...], list[tuple[LayerCall, str]]]:
-    """What each call is in its model.
+    """Finds the role of each call in its model.
 
     Args:
         program: The program.
@@ -253,7 +253,7 @@ def _numbers(structure: Any) -> set[int]:
 
 
 def analyze(model: Any, data: Any = None) -> ModelAnalysis:
-    """Reads what stands around each kernel of a model, which is left as it is.
+    """Reads each kernel of a model with its surroundings.
 
     Models inside it and layers that `expand` knows are opened: our residual layers,
     those that are registered, and those of somebody's own that are made of layers and
@@ -340,7 +340,7 @@ def _owners(opened: Iterable[OpenedCall]) -> Owners:
 
 
 def _owner(layer: Any, kernel: Kernel, owners: Owners) -> tuple[Any, Kernel]:
-    """The layer of the user's that a kernel belongs to, and the kernel there."""
+    """Returns the layer of the model that a kernel belongs to, and the kernel there."""
     while id(kernel.variable) in owners:
         layer, variable = owners[id(kernel.variable)]
         _, gain = owners.get(id(kernel.gain), (None, None))

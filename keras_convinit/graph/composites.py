@@ -1,6 +1,6 @@
 """Opens layers that are made of layers, so that their parts can be seen at work.
 
-A layer of somebody else's joins with `expand.register`.
+Register third-party layers with `expand.register`.
 """
 
 import functools
@@ -126,7 +126,7 @@ def apply_block(
 
 
 def with_mask(apply: Apply, x: Any, mask: Any) -> Any:
-    """A tensor with the mask that a call was given for it; None for none."""
+    """Attaches a mask to a tensor, unless it is None."""
     return x if mask is None else apply(Masked(x.shape, x.dtype), x, mask)
 
 
@@ -164,7 +164,7 @@ class ScaledSum(MaskPreservingOperation):
         return ops.cast(shortcut, self.dtype) + branch
 
     def compute_output_spec(self, shortcut: Any, branch: Any) -> Any:
-        """The shape of the shortcut."""
+        """Returns the spec of the shortcut."""
         return keras.KerasTensor(shortcut.shape, dtype=self.dtype)
 
 
@@ -182,11 +182,11 @@ class Cast(MaskPreservingOperation):
         self.dtype = dtype
 
     def call(self, x: Any) -> Any:
-        """Converts."""
+        """Converts the tensor."""
         return as_input(x, self.shape, self.dtype)
 
     def compute_output_spec(self, x: Any) -> Any:
-        """The shape that is taken, with what is known of the tensor."""
+        """Returns the spec that is taken, with known dimensions of the tensor."""
         shape = self.shape if len(x.shape) != len(self.shape) else x.shape
         return keras.KerasTensor(shape, dtype=self.dtype)
 
@@ -195,9 +195,9 @@ class Masked(Cast):
     """Gives a tensor a mask, as a call does that is given one for it."""
 
     def call(self, x: Any, mask: Any = None) -> Any:
-        """The tensor, with the mask."""
+        """Returns the tensor with the mask."""
         return attach_mask(x, mask)
 
     def compute_output_spec(self, x: Any, mask: Any = None) -> Any:
-        """The shape of the tensor."""
+        """Returns the spec of the tensor."""
         return super().compute_output_spec(x)

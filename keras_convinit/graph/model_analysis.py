@@ -21,16 +21,16 @@ class KernelContext:
         preceding: The activation that its inputs have gone through since the kernel or
             the sum before, with the numbers that the model multiplies by: a function,
             layer or operation such as `forward_scale` takes. None for none, or where a
-            normalisation came after it.
-        preceded_by_normalization: Whether a normalisation stands between the kernel or
+            normalization came after it.
+        preceded_by_normalization: Whether a normalization stands between the kernel or
             sum before and this one, be it before the activation or without one.
         following: The activation that its outputs go through: its layer's own, or one
-            behind normalisation, dropout, pooling, reshaping and the like. None for
+            behind normalization, dropout, pooling, reshaping and the like. None for
             none.
-        normalized: Whether its outputs are normalised before any activation.
+        normalized: Whether its outputs are normalized before any activation.
         first: Whether no kernel and no activation comes before it.
         classifier: Whether its outputs become an output of the model, with no kernel,
-            no sum and no normalisation behind it.
+            no sum and no normalization behind it.
         branch: The number of the residual branch that it is in; None for none.
         last_in_branch: Whether it is the last kernel of the branch.
         branch_factor: What the model itself multiplies the outputs of the branch by.
@@ -144,7 +144,7 @@ class ModelAnalysis:
 
     @functools.cached_property
     def branches(self) -> Mapping[int | None, tuple[KernelContext, ...]]:
-        """The kernels of each residual branch, by its number; of None, all others."""
+        """Returns the kernels of each residual branch; under None, all others."""
         branches: dict[int | None, list[KernelContext]] = {}
         for context in self.kernels:
             branches.setdefault(context.branch, []).append(context)

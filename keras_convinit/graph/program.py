@@ -170,7 +170,7 @@ class Program:
         )
 
     def _unread_after(self) -> dict[int, list[int]]:
-        """For each call, the values that nobody asks for once it is done."""
+        """Returns for each call the values that no later call needs."""
         last = {n: c.index for c in self.calls for n in (*c.outputs, *c.inputs)}
         for value in keras.tree.flatten(self.outputs):
             if isinstance(value, TensorRef):

@@ -168,7 +168,7 @@ def _input_like(model: Any, x: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Scope:
-    """Where in the model a call is made.
+    """The scope of a call: path prefix and inherited arguments.
 
     Args:
         prefix: What its path begins with.
@@ -183,7 +183,7 @@ class Scope:
     watched: bool = False
 
     def of(self, name: str, keywords: dict[str, Any]) -> "Scope":
-        """The place of a call that is made here.
+        """Returns the scope of a call that is made in this one.
 
         Args:
             name: The name of what is called.
@@ -199,7 +199,7 @@ class Scope:
         return dataclasses.replace(place, training=given, fixed=self.watched)
 
     def inside(self, watched: bool) -> "Scope":
-        """The place of calls that are made inside of what is called here.
+        """Returns the scope of calls inside the layer that is called here.
 
         Args:
             watched: Whether that has a `call` of its own.
@@ -233,7 +233,7 @@ class Recorder:
         self._names: collections.Counter[str] = collections.Counter()
 
     def new(self, symbol: Any) -> TensorRef:
-        """A number for a symbol that comes out of nothing that is known."""
+        """Numbers a new symbol."""
         self.shapes.append(tuple(symbol.shape))
         self.dtypes.append(keras.backend.standardize_dtype(symbol.dtype))
         return self._note(symbol, len(self.shapes) - 1)
@@ -248,7 +248,7 @@ class Recorder:
         return TensorRef(number)
 
     def value(self, x: Any) -> Any:
-        """The `TensorRef` of a symbol; anything else as it is."""
+        """Returns the `TensorRef` of a symbol; anything else as it is."""
         return TensorRef(self._ids[id(x)]) if isinstance(x, keras.KerasTensor) else x
 
     def apply(self, place: Scope, layer: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -286,7 +286,7 @@ class Recorder:
         return self._whole(place, layer, args, kwargs)
 
     def _may_be_masked(self, layer: Any) -> bool:
-        """Whether a layer does what a mask says, which nobody sees on symbols."""
+        """Returns True if a layer may depend on a mask, which symbols do not show."""
         if not (is_custom_layer(layer) and takes_mask(layer)):
             return False
         return any(makes_masks(call.layer) for call in self.calls)

@@ -23,14 +23,14 @@ class Auto(PerKernelScheme):
 
     | kernel | rule |
     |---|---|
-    | of a weight-normalised layer | as by `Arpit` |
-    | with a normalisation right behind it | eq. 41, with gamma |
+    | of a weight-normalized layer | as by `Arpit` |
+    | with a normalization right behind it | eq. 41, with gamma |
     | the classifier | eq. 21 |
-    | the last of a residual branch without any normalisation | eq. 22, divided by sqrt(B) |
+    | the last of a residual branch without any normalization | eq. 22, divided by sqrt(B) |
     | any other | eq. 22 with the activation that really precedes |
 
     The division by sqrt(B), B being the number of blocks of the stage, is ours: it does
-    for plain layers what Arpit et al. do for weight-normalised ones. A branch that the
+    for plain layers what Arpit et al. do for weight-normalized ones. A branch that the
     model divides itself is not divided again.
 
     Args:

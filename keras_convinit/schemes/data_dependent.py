@@ -1,4 +1,4 @@
-"""Gains and biases of weight-normalised layers, from what reaches them."""
+"""Gains and biases of weight-normalized layers, from what reaches them."""
 
 import math
 from typing import Any
@@ -28,13 +28,13 @@ class DataDependent(LayerwiseScheme):
 
     mu and sigma are the mean and the standard deviation of one output channel of
     x * v / ||v||, over samples and positions. In a residual block the branch and the
-    projection are both normalised, and nothing behind their sum. A kernel that is not
-    weight-normalised becomes what it would be if it were. What is not linear in its
+    projection are both normalized, and nothing behind their sum. A kernel that is not
+    weight-normalized becomes what it would be if it were. What is not linear in its
     kernel, such as a recurrent layer, starts as its layer says.
 
     A channel that is constant on the data keeps its gain, and its bias as it is or as
     its layer says; the report names it. Without a bias the mean stays. Batch
-    normalisation works with the statistics of the batch, dropout does nothing.
+    normalization works with the statistics of the batch, dropout does nothing.
 
     Args:
         scaled: Whether to divide the last layer of a residual branch by sqrt(B) in a
@@ -44,7 +44,7 @@ class DataDependent(LayerwiseScheme):
         epsilon: A channel is constant where sigma is no more than this share of the
             root mean square.
         classifier: None for what its layer says, or like all others if it is
-            weight-normalised; `"same"` for like all others; or a Keras initializer.
+            weight-normalized; `"same"` for like all others; or a Keras initializer.
         samples: How many samples to look at. None for the first batch of a data set,
             or the first 256 of arrays.
 

@@ -36,10 +36,10 @@ class MetaInit(ScaleSearchScheme):
     the gradient is the same after a step along it. Each of `steps` draws a batch and
     moves the norm of each kernel against the sign of the derivative of the quotient,
     with momentum: m <- momentum * m - learning_rate * sign, norm <- norm + m. Other
-    variables stay as they are. Of a weight-normalised kernel the gain is moved, of a
+    variables stay as they are. Of a weight-normalized kernel the gain is moved, of a
     stack the kernel of each block by itself.
 
-    The model is in inference mode. Batch normalisation then works with its averages,
+    The model is in inference mode. Batch normalization then works with its averages,
     which at the start make it the identity, as in the original.
 
     Without data, inputs are drawn from N(0, 1) and labels at random, as in the

@@ -346,7 +346,7 @@ def _find_differences(
         theirs = get_attributes(other)
         arguments = _list_own_arguments(type(one))
         for name, value in get_attributes(one).items():
-            # Seeds are for the caller to change.
+            # Those are for whoever makes the copy to change.
             if name in theirs and not name.endswith("seed"):
                 is_argument = name.lstrip("_") in arguments
                 yield from compare(f"{prefix}{name}", value, theirs[name], is_argument)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a flag that is looked at between steps, so that none is lost.
+"""Defers Ctrl-C and SIGTERM to a flag that is checked between steps.
 
 Python raises KeyboardInterrupt wherever it happens to be. Where that is a callback that
 cannot raise, such as one of the garbage collection, the interruption is gone; where it
@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -19,7 +20,7 @@ HINT = b"\nEnding after this step; once more ends at once.\n"
 
 
 class _State:
-    """What came since the outermost `defer_interruption` began."""
+    """Signals since the outermost `defer_interruption` began."""
 
     active = False
     count = 0
@@ -28,14 +29,14 @@ class _State:
 
 @contextlib.contextmanager
 def defer_interruption() -> Iterator[None]:
-    """Within, Ctrl-C and SIGTERM only set a flag, which `check_interruption` looks at.
+    """Defers Ctrl-C and SIGTERM to a flag that `check_interruption` looks at.
 
-    The second one raises KeyboardInterrupt at once. Handlers are put back afterwards.
-    Within another one it does nothing, nor does it outside of the main thread, which is
+    The second one raises KeyboardInterrupt at once. Handlers are restored on exit.
+    Inside another one it does nothing, and neither outside of the main thread, which is
     the only one that gets signals. It can also decorate a function.
 
     Raises:
-        KeyboardInterrupt: At the end, for a signal that nobody has looked at.
+        KeyboardInterrupt: On exit, if a signal came that was not looked at.
 
     Example:
         >>> from keras_convinit import _interruption
@@ -63,13 +64,13 @@ def defer_interruption() -> Iterator[None]:
 
 
 def check_interruption() -> None:
-    """Raises KeyboardInterrupt if a signal came since the last look."""
+    """Raises KeyboardInterrupt if a signal came since the last check."""
     if _State.pending:
         _State.pending = False
         raise KeyboardInterrupt
 
 
-def _note(number: int, frame: Any) -> None:
+def _note(number: int, frame: FrameType | None) -> None:
     _State.pending = True
     _State.count += 1
     if _State.count > 1:

@@ -12,10 +12,15 @@ from keras import ops
 
 from keras_convinit import _data
 from keras_convinit._masks import get_mask
+from keras_convinit._types import KerasModel, LossLike, Nest, Tensor, Variable
+
+# What `resolve_loss` returns: a callable of labels and outputs, or None for that of the
+# model.
+Loss = Callable[[Nest, Nest], Tensor] | None
 
 
-def resolve_loss(model: keras.Model, loss: Any) -> Any:
-    """The loss to use: a loss as Keras has them, or None for that of the model.
+def resolve_loss(model: KerasModel, loss: LossLike) -> Loss:
+    """Resolves a loss to a callable, or to None for that of the model.
 
     Args:
         model: The model.
@@ -25,8 +30,8 @@ def resolve_loss(model: keras.Model, loss: Any) -> Any:
         The callable, or None.
 
     Raises:
-        ValueError: It is nothing of the kind, or None and the model is not compiled
-            with a loss.
+        ValueError: `loss` is neither a loss, a name of one nor None, or is None while
+            `model` is not compiled with a loss.
     """
     if loss is None:
         own = type(model).compute_loss is not keras.Model.compute_loss
@@ -49,27 +54,43 @@ def resolve_loss(model: keras.Model, loss: Any) -> Any:
 
 
 def compute_loss_of_outputs(
-    model: keras.Model,
-    loss: Any,
-    x: Any,
-    y: Any,
-    outputs: Any,
-    weights: Any = None,
+    model: KerasModel,
+    loss: Loss,
+    x: Nest,
+    y: Nest,
+    outputs: Nest,
+    weights: Nest = None,
     training: bool = False,
-) -> Any:
-    """The loss as a scalar; the model's own has all that `fit` minimises.
+) -> Tensor:
+    """Computes the loss as a scalar; the model's own has all that `fit` minimizes.
 
-    Called in the scope without state in which the outputs came about, and which
-    collects losses: what layers added there counts, what the model counts is lost.
+    To be called in the scope without state in which the outputs were computed, and
+    which collects losses: what layers add there counts, and metrics are not updated.
+
+    Args:
+        model: The model.
+        loss: As `resolve_loss` returns it.
+        x: Inputs, as tensors.
+        y: Labels, as tensors.
+        outputs: Outputs of the model.
+        weights: Sample weights; None for none.
+        training: Whether the loss is told that it is one of training.
+
+    Returns:
+        A scalar in Keras' precision.
+
+    Raises:
+        ValueError: There are sample weights, and `loss` does not return a number for
+            each sample.
     """
     if loss is None:
         parameters = inspect.signature(model.compute_loss).parameters.values()
-        told: dict[str, Any] = {}
+        keywords: dict[str, Any] = {}
         # Keras has had it for a while only, and calls what is without.
         if any(p.name == "training" or p.kind is p.VAR_KEYWORD for p in parameters):
-            told["training"] = training
+            keywords["training"] = training
         value = model.compute_loss(
-            x=x, y=y, y_pred=outputs, sample_weight=weights, **told
+            x=x, y=y, y_pred=outputs, sample_weight=weights, **keywords
         )
     elif isinstance(loss, keras.Loss):
         value = ops.mean(ops.convert_to_tensor(loss(y, outputs, sample_weight=weights)))
@@ -87,23 +108,23 @@ def compute_loss_of_outputs(
 
 
 class _Mean(keras.Loss):
-    """The mean of values that are computed, where weights and masks count as in `fit`.
+    """Mean of values that are known, with weights and masks as in `fit`.
 
     Args:
         values: The values.
     """
 
-    def __init__(self, values: Any) -> None:
+    def __init__(self, values: Tensor) -> None:
         super().__init__()
         self._values = values
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The values."""
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Returns the values."""
         return self._values
 
 
 class LossScope(keras.StatelessScope):
-    """A scope without state that collects all that layers add to the loss in it.
+    """Scope without state that collects all that layers add to the loss in it.
 
     In a scope of Keras a layer that is called by itself, as those of a program are,
     takes back what it has added in an earlier call: of one that is called in several
@@ -113,19 +134,19 @@ class LossScope(keras.StatelessScope):
         values: Pairs of variables and values.
     """
 
-    def __init__(self, values: Iterable[tuple[Any, Any]]) -> None:
+    def __init__(self, values: Iterable[tuple[Variable, Tensor]]) -> None:
         # In a trace nothing may be made for later, such as the metrics of a loss.
         super().__init__(list(values), collect_losses=True, initialize_variables=False)
-        self.added: list[Any] = []
+        self.added: list[Tensor] = []
 
-    def add_loss(self, loss: Any) -> None:
+    def add_loss(self, loss: Tensor) -> None:
         """Collects a loss."""
         self.added.append(loss)
         super().add_loss(loss)
 
 
-def attach_added_losses(model: keras.Model, scope: LossScope) -> None:
-    """Makes what layers have added to the loss in a scope the model's, as one sum.
+def attach_added_losses(model: KerasModel, scope: LossScope) -> None:
+    """Adds what layers have added to the loss in a scope to the model's, as one sum.
 
     Keras tells whose an added loss is by its id, which may be one that a loss of
     another layer had in an earlier run: then it would be counted twice. And it knows
@@ -133,31 +154,31 @@ def attach_added_losses(model: keras.Model, scope: LossScope) -> None:
 
     Args:
         model: The model.
-        scope: The scope, which is entered.
+        scope: The scope, which must be entered.
     """
     if not scope.added:
         return
     terms = [ops.sum(ops.cast(term, keras.config.floatx())) for term in scope.added]
-    tried = [sum(terms[1:], terms[0])]
+    sums = [sum(terms[1:], terms[0])]
     owner: Any = model
     while isinstance(owner, keras.Model) and owner.layers:
         # A functional model cannot add a loss, layers in it can.
         owner = owner.layers[0]
-    while len(tried) == 1 or sum(term is tried[-1] for term in model.losses) != 1:
+    while len(sums) == 1 or sum(term is sums[-1] for term in model.losses) != 1:
         # All are held, so that each has an id of its own.
-        tried.append(tried[-1] + 0.0)
+        sums.append(sums[-1] + 0.0)
         scope.losses.clear()
-        owner.add_loss(tried[-1])
+        owner.add_loss(sums[-1])
 
 
-def check_regularizers(model: keras.Model) -> None:
-    """Refuses activity regularizers of models, which are not called as such.
+def check_regularizers(model: KerasModel) -> None:
+    """Checks that no model has an activity regularizer, as none is called as such.
 
     Args:
         model: A model that is run layer by layer.
 
     Raises:
-        ValueError: It has one, or a model inside of it.
+        ValueError: `model` or a model inside it has an activity regularizer.
     """
     if model.activity_regularizer is not None:
         raise ValueError(
@@ -171,36 +192,37 @@ def check_regularizers(model: keras.Model) -> None:
             check_regularizers(layer)
 
 
-def list_variables(model: Any) -> list[Any]:
-    """The variables of a model, those first that are trained."""
+def list_variables(model: KerasModel) -> list[Variable]:
+    """Lists the variables of a model, the trainable ones first."""
     return [*model.trainable_variables, *model.non_trainable_variables]
 
 
-def sums_over_samples(model: keras.Model, loss: Any) -> bool:
-    """Whether a loss adds up over the samples, instead of taking their mean."""
+def sums_over_samples(model: KerasModel, loss: Loss) -> bool:
+    """Returns True if all parts of the loss reduce by sum."""
     return _list_reductions(model, loss) == {"sum"}
 
 
-def check_reduction(model: keras.Model, loss: Any, outputs: Any) -> None:
-    """Refuses a loss that is not a mean or a sum of those of several batches.
+def check_reduction(model: KerasModel, loss: Loss, outputs: Nest) -> None:
+    """Checks that a loss is the mean or the sum of those of several batches.
 
     Args:
         model: The model.
-        loss: What `resolve_loss` gives.
+        loss: As `resolve_loss` returns it.
         outputs: Outputs of the model for a few samples.
 
     Raises:
-        ValueError: Such as a loss that divides by the sum of the weights of a batch.
+        ValueError: The loss has another reduction, such as by the sum of weights, or
+            outputs are masked.
     """
-    found = _list_reductions(model, loss)
-    if not (found <= {"mean"} or found == {"sum"}):
+    reductions = _list_reductions(model, loss)
+    if not (reductions <= {"mean"} or reductions == {"sum"}):
         raise ValueError(
             "`loss` must be a mean over samples, or a sum in all its parts, where "
             "there is more than one batch. "
-            f"Received: a loss with the reductions {sorted(found)}"
+            f"Received: a loss with the reductions {sorted(reductions)}"
         )
     flat = keras.tree.flatten(outputs)
-    if found == {"mean"} and any(get_mask(x) is not None for x in flat):
+    if reductions == {"mean"} and any(get_mask(x) is not None for x in flat):
         raise ValueError(
             "`batch_size` must be that of all samples for a model with masked outputs, "
             "since the loss is the mean over what is not masked in a batch. "
@@ -208,45 +230,45 @@ def check_reduction(model: keras.Model, loss: Any, outputs: Any) -> None:
         )
 
 
-def _list_reductions(model: keras.Model, loss: Any) -> set[str]:
-    """How the parts of a loss put samples together."""
+def _list_reductions(model: KerasModel, loss: Loss) -> set[str]:
+    """Lists the reductions of the parts of a loss."""
     if loss is None:
         if type(model).compute_loss is not keras.Model.compute_loss:
             return {"mean"}
         loss = model.loss
     parts = [part for part in keras.tree.flatten(loss) if part is not None]
-    found = {str(getattr(part, "reduction", "mean")).lower() for part in parts}
-    return {"mean" if name == "sum_over_batch_size" else name for name in found}
+    names = {str(getattr(part, "reduction", "mean")).lower() for part in parts}
+    return {"mean" if name == "sum_over_batch_size" else name for name in names}
 
 
 def make_stateless_loss(
-    model: keras.Model, loss: Any, forward: Callable[[Any], Any] | None = None
+    model: KerasModel, loss: Loss, forward: Callable[[Nest], Nest] | None = None
 ) -> Callable[..., Any]:
-    """The loss without side effects.
+    """Makes the loss a function of the values of the model's variables.
 
     It holds the model weakly, so that it can be kept as long as the model lives.
 
     Args:
         model: A built model.
-        loss: What `resolve_loss` gives.
-        forward: From inputs to outputs; None for the model in inference mode.
+        loss: As `resolve_loss` returns it.
+        forward: Function from inputs to outputs; None for the model in inference mode.
 
     Returns:
-        `function(trainable, other, x, y, weights, share)` to a scalar, where the first
-        two are values of the model's trainable and other variables. Sample weights may
-        be missing. The share of the samples that are in the batch, 1 if it is missing,
-        is what all counts for that a sum over samples has once, such as regularizers.
+        `function(trainable, other, x, y, weights=None, fraction=None)` to a scalar,
+        where the first two are values of the model's trainable and other variables.
+        The fraction of all samples that are in the batch, None for 1, is a factor on
+        what a sum over samples has once, such as regularizers.
     """
     reference = weakref.ref(model)
 
     def function(
-        trainable: list[Any],
-        other: list[Any],
-        x: Any,
-        y: Any,
-        weights: Any = None,
-        share: Any = None,
-    ) -> Any:
+        trainable: list[Tensor],
+        other: list[Tensor],
+        x: Nest,
+        y: Nest,
+        weights: Nest = None,
+        fraction: Tensor | None = None,
+    ) -> Tensor:
         model = reference()
         assert model is not None
         values = zip(list_variables(model), [*trainable, *other], strict=True)
@@ -255,34 +277,36 @@ def make_stateless_loss(
             outputs = model(x, training=False) if forward is None else forward(x)
             attach_added_losses(model, scope)
             value = compute_loss_of_outputs(model, loss, x, y, outputs, weights)
-            if share is not None and loss is None:
+            if fraction is not None and loss is None:
                 for term in model.losses:
-                    value = value + (share - 1) * ops.cast(ops.sum(term), value.dtype)
+                    once = ops.cast(ops.sum(term), value.dtype)
+                    value = value + (fraction - 1) * once
             return value
 
     return function
 
 
 def check_loss_on_few(
-    model: keras.Model,
-    loss: Any,
-    x: Any,
-    y: Any,
-    weights: Any = None,
+    model: KerasModel,
+    loss: Loss,
+    x: Nest,
+    y: Nest,
+    weights: Nest = None,
     several: bool = False,
 ) -> None:
-    """Computes the loss of a few samples, for errors that can be understood.
+    """Computes the loss of a few samples, for errors that name the arguments.
 
     Args:
         model: A built model.
-        loss: What `resolve_loss` gives.
-        x: A nest of arrays.
-        y: A nest of arrays.
+        loss: As `resolve_loss` returns it.
+        x: Inputs, as arrays.
+        y: Labels, as arrays.
         weights: Sample weights; None for none.
         several: Whether the losses of batches are to be averaged or summed.
 
     Raises:
-        ValueError: The loss cannot be computed, or not from those of batches.
+        ValueError: The loss is not defined for the labels and outputs, or `several` is
+            True and it is neither a mean nor a sum over samples.
     """
     few = _data.to_tensors(_data.take(x, _data.get_batch_size(model) or 2))
     # Regularizers read variables in the scope only if it has values for them.
@@ -295,20 +319,20 @@ def check_loss_on_few(
 
 
 def check_labels(
-    model: keras.Model, loss: Any, x: Any, y: Any, outputs: Any, weights: Any = None
+    model: KerasModel, loss: Loss, x: Nest, y: Nest, outputs: Nest, weights: Nest = None
 ) -> None:
     """Computes the loss of a few samples, in a scope that has all variables.
 
     Args:
         model: A built model.
-        loss: What `resolve_loss` gives.
-        x: The samples.
-        y: Labels, a nest of arrays, for them and maybe others behind them.
-        outputs: Outputs for the samples; their values do not matter.
-        weights: Sample weights, likewise; None for none.
+        loss: As `resolve_loss` returns it.
+        x: Inputs of the few samples, as tensors.
+        y: Labels of at least these samples, as arrays.
+        outputs: Outputs for the few samples; their values do not matter.
+        weights: Sample weights, like the labels; None for none.
 
     Raises:
-        ValueError: There is no loss for such labels and outputs.
+        ValueError: The loss is not defined for the labels and outputs.
     """
     _check_classes(model.loss if loss is None else loss, y, outputs)
     count = len(keras.tree.flatten(outputs)[0])
@@ -328,8 +352,8 @@ def check_labels(
         ) from error
 
 
-def _check_classes(loss: Any, y: Any, outputs: Any) -> None:
-    """Refuses classes that there are not; JAX would count them as no class."""
+def _check_classes(loss: Loss, y: Nest, outputs: Nest) -> None:
+    """Raises for labels outside the classes; on JAX they would count as no class."""
     sparse = keras.losses.SparseCategoricalCrossentropy
     names = ("sparse_categorical_crossentropy", "SparseCategoricalCrossentropy")
     if not (
@@ -348,32 +372,32 @@ def _check_classes(loss: Any, y: Any, outputs: Any) -> None:
         )
 
 
-def identify_loss(model: keras.Model, loss: Any) -> tuple[Hashable, ...]:
-    """What a program that computes this loss depends on."""
+def identify_loss(model: KerasModel, loss: Loss) -> tuple[Hashable, ...]:
+    """Returns a cache key for programs that compute a loss."""
     trainable = tuple(id(variable) for variable in model.trainable_variables)
     if type(loss).__module__.startswith("keras.") and isinstance(loss, keras.Loss):
         # Made anew for every report, it is the same nevertheless.
         return trainable, repr(type(loss)), repr(loss.get_config())
     if loss is not None:
-        return trainable, _Object(loss)
+        return trainable, _Identity(loss)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             weights = repr(model.get_compile_config()["loss_weights"])
     # A model need not be serializable; then nothing is taken for the same.
     except Exception:
-        return trainable, _Object(object())
-    return trainable, _Object(model.loss), weights
+        return trainable, _Identity(object())
+    return trainable, _Identity(model.loss), weights
 
 
-class _Object:
-    """An object that equals only itself, and stays where it is."""
+class _Identity:
+    """Cache key that equals only that of the same object, which it holds."""
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: object) -> None:
         self.value = value
 
     def __hash__(self) -> int:
         return id(self.value)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Object) and self.value is other.value
+        return isinstance(other, _Identity) and self.value is other.value

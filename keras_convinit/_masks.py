@@ -1,4 +1,4 @@
-"""Masks that tensors carry, where Keras alone would lose them.
+"""Keeps the masks of tensors where Keras alone would lose them.
 
 A mask is an attribute of a tensor that only the call of a layer reads and writes. So
 there are layers here, which do nothing else.
@@ -10,41 +10,43 @@ from typing import Any
 
 import keras
 
+from keras_convinit._types import Tensor, TensorFunction
 
-def keep_mask(x: Any, function: Callable[[Any], Any]) -> Any:
-    """What a function makes of a tensor, with the mask that the tensor has.
+
+def keep_mask(x: Tensor, function: TensorFunction) -> Tensor:
+    """Applies a function to a tensor, and gives the result the tensor's mask.
 
     Args:
         x: A tensor.
-        function: From it to another one.
+        function: Function from a tensor to a tensor.
 
     Returns:
-        What the function gives.
+        The result.
     """
-    return _layers()[0](x, function=function)
+    return _get_layers()[0](x, function=function)
 
 
-def get_mask(x: Any) -> Any:
-    """The mask of a tensor, None for none."""
-    return _layers()[1](x)
+def get_mask(x: Tensor) -> Tensor | None:
+    """Returns the mask of a tensor; None for none."""
+    return _get_layers()[1](x)
 
 
-def attach_mask(x: Any, mask: Any) -> Any:
-    """A tensor with a mask, unless that is None or the tensor has one."""
-    return x if mask is None else _layers()[2](x, mask=mask)
+def attach_mask(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Returns a tensor with a mask, unless that is None or the tensor has one."""
+    return x if mask is None else _get_layers()[2](x, mask=mask)
 
 
 def make_repeatable(
     function: Callable[..., Any], args: Any, kwargs: dict[str, Any]
 ) -> Callable[[], Any]:
-    """A call that can be made several times.
+    """Binds arguments with their masks, for a call that can be made several times.
 
     Some layers, such as attention, take the masks off the tensors that they are given.
 
     Args:
-        function: What is called.
-        args: Its arguments.
-        kwargs: Those by keyword.
+        function: Layer or function to call.
+        args: Its positional arguments.
+        kwargs: Its keyword arguments.
 
     Returns:
         A function without arguments.
@@ -61,7 +63,7 @@ def make_repeatable(
 
 
 class _Plain(keras.layers.Layer):
-    """Lets everything pass as it is, in whatever precision."""
+    """Layer that passes its inputs on in the precision that they have."""
 
     def __init__(self) -> None:
         # At the root of a graph, TensorFlow refuses names that begin as the classes do.
@@ -70,34 +72,34 @@ class _Plain(keras.layers.Layer):
         self.supports_masking = True
 
 
-class _HandOn(_Plain):
-    def call(self, x: Any, function: Callable[[Any], Any]) -> Any:
+class _KeepMask(_Plain):
+    def call(self, x: Tensor, function: TensorFunction) -> Tensor:
         return function(x)
 
 
-class _MaskOf(_Plain):
-    def call(self, x: Any, mask: Any = None) -> Any:
+class _GetMask(_Plain):
+    def call(self, x: Tensor, mask: Tensor | None = None) -> Tensor | None:
         return mask
 
-    def compute_mask(self, x: Any, previous_mask: Any = None) -> Any:
+    def compute_mask(self, x: Tensor, previous_mask: Tensor | None = None) -> None:
         return None
 
 
-class _Masked(_Plain):
-    def call(self, x: Any, mask: Any = None) -> Any:
+class _AttachMask(_Plain):
+    def call(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         return x
 
 
 @functools.cache
-def _layers() -> tuple[_HandOn, _MaskOf, _Masked]:
-    # When they are asked for: a layer cannot be made before there is a backend.
-    return _HandOn(), _MaskOf(), _Masked()
+def _get_layers() -> tuple[_KeepMask, _GetMask, _AttachMask]:
+    # Made at the first use: there is no layer before there is a backend.
+    return _KeepMask(), _GetMask(), _AttachMask()
 
 
 class MaskPreservingOperation(keras.Operation):
-    """An operation whose outputs have the mask of its first argument."""
+    """Operation whose outputs have the mask of its first argument."""
 
-    def __call__(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """Calls it."""
+    def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Calls the operation."""
         call = super().__call__
         return keep_mask(x, lambda x: call(x, *args, **kwargs))

@@ -30,3 +30,9 @@ Seed: TypeAlias = Any
 Config: TypeAlias = dict[str, Any]
 # An elementwise function of tensors.
 TensorFunction: TypeAlias = Callable[[Tensor], Tensor]
+# A tensor or an array, or a nest of lists, tuples and dictionaries of them.
+Nest: TypeAlias = Any
+# What `fit` takes: arrays, tensors, tables, nests of them, or a data set of batches.
+DataLike: TypeAlias = Any
+# None, the name of a Keras loss, a `keras.losses.Loss`, or a callable.
+LossLike: TypeAlias = Any

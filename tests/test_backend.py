@@ -1,5 +1,8 @@
 """What is asked of the backends where Keras has no public way."""
 
+import gc
+import weakref
+
 import keras
 import pytest
 
@@ -50,3 +53,44 @@ def test_a_gpu_is_called_by_its_name(monkeypatch):
             lambda device: {"device_name": device},
         )
     assert backend.get_accelerator() == "Abacus 9"
+
+
+def test_few_programs_of_a_model_are_kept():
+    made = []
+
+    class Program:
+        def __init__(self, name):
+            made.append(name)
+
+    def get(model, name, kind="kind"):
+        return backend.cached_by_model(model, kind, (name,), lambda: Program(name))
+
+    model, other = (keras.Sequential([keras.layers.ReLU()]) for _ in range(2))
+    programs = [get(model, number) for number in range(backend.CACHE_SIZE)]
+    again = [get(model, number) for number in range(backend.CACHE_SIZE)]
+    assert all(one is same for one, same in zip(programs, again, strict=True))
+    # Others do not count.
+    get(other, 0), get(model, 0, "another kind")
+    assert get(model, 0) is programs[0]
+    made.clear()
+    # The oldest one makes room.
+    get(model, backend.CACHE_SIZE)
+    assert [get(model, n) for n in range(1, backend.CACHE_SIZE)] == programs[1:]
+    assert made == [backend.CACHE_SIZE]
+    assert get(model, 0) is not programs[0]
+    gone = weakref.ref(get(model, 0))
+    del model, programs, again
+    gc.collect()
+    assert gone() is None
+
+
+def test_a_program_is_for_one_precision():
+    model = keras.Sequential([keras.layers.ReLU()])
+    single = backend.cached_by_model(model, "kind", (), object)
+    before = keras.config.floatx()
+    try:
+        keras.config.set_floatx("float64")
+        assert backend.cached_by_model(model, "kind", (), object) is not single
+    finally:
+        keras.config.set_floatx(before)
+    assert backend.cached_by_model(model, "kind", (), object) is single

@@ -14,10 +14,12 @@ ORDER = [
     {"_types"},
     {
         "_checks",
+        "_event_file",
         "_registry",
         "_closed_forms",
         "_contents",
         "_precision",
+        "_quadrature",
         "_kinds",
         "_interruption",
         "_printable",

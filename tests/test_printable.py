@@ -10,7 +10,7 @@ from rich.console import Console
 
 from keras_convinit import initialize, signal_report
 from keras_convinit._printable import printable, printable_lines
-from keras_convinit.diagnostics.signal_monitor import scalars
+from keras_convinit.diagnostics.signal_monitor import list_scalars
 from keras_convinit.lab.say import say
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\nnext\u202erow"
@@ -56,7 +56,7 @@ def test_of_a_signal_report(report):
     html = report._repr_html_()
     assert is_clean(html)
     assert SHOWN in html
-    assert all(map(is_clean, scalars(report)))
+    assert all(map(is_clean, list_scalars(report)))
     # Data stay as they are.
     assert report.rows[1].path == HOSTILE
 

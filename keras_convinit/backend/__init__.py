@@ -1,23 +1,26 @@
 """The only place that names TensorFlow, JAX or PyTorch: one file for each.
 
-What is said here holds for all of them. The file of the backend that Keras runs on is
-imported when one of these functions is called for the first time.
+What is documented here holds for all of them. The file of the backend that Keras runs
+on is imported when one of these functions is called for the first time.
 """
 
 import contextlib
 import importlib
 import random
-from collections.abc import Callable, Iterator, Sequence
+import weakref
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_convinit._types import KerasLayer, KerasModel, Tensor, Variable
+
 SUPPORTED = ("tensorflow", "jax", "torch")
 
-Function = Callable[[Any], Any]
+Function = Callable[[Tensor], Tensor]
 Derivative = Callable[[np.ndarray], np.ndarray | None]
-Body = Callable[[tuple[Any, ...], list[Any]], tuple[Any, ...]]
+Body = Callable[[tuple[Tensor, ...], list[Tensor]], tuple[Tensor, ...]]
 
 
 def _load_backend() -> Any:
@@ -31,55 +34,83 @@ def _load_backend() -> Any:
 
 
 def evaluate(function: Function, points: np.ndarray) -> np.ndarray:
-    """The function at the points, computed now, also while a program is traced."""
+    """Evaluates a function at once, also while a program is traced.
+
+    Args:
+        function: Function from a tensor to a tensor.
+        points: Array, in float64 or float32.
+
+    Returns:
+        The values as an array.
+    """
     return _load_backend().evaluate(function, points)
 
 
 def differentiate(function: Function) -> Derivative:
-    """The derivative of an elementwise function, computed at once like `evaluate`.
+    """Returns the derivative of an elementwise function, evaluated like `evaluate`.
 
-    It gives None where the framework cannot derive the function.
+    Args:
+        function: Elementwise function from a tensor to a tensor.
+
+    Returns:
+        A function from an array to an array; to None if the backend cannot
+        differentiate `function`.
     """
     return _load_backend().differentiate(function)
 
 
-def to_numpy(variable: Any) -> np.ndarray:
-    """The value of a variable, also while a program is traced."""
+def to_numpy(variable: Variable) -> np.ndarray:
+    """Returns the value of a variable, also while a program is traced."""
     return _load_backend().to_numpy(variable)
 
 
-def map_rows(function: Function, rows: Sequence[Any]) -> list[np.ndarray]:
-    """What a pure function gives for each row of some arrays, stacked."""
+def map_rows(function: Function, rows: Sequence[Tensor]) -> list[np.ndarray]:
+    """Applies a pure function to each row of some arrays, and stacks the results.
+
+    Args:
+        function: Function from a tuple of tensors to a sequence of tensors.
+        rows: Arrays with the same number of rows.
+
+    Returns:
+        An array for each result.
+    """
     return _load_backend().map_rows(function, rows)
 
 
 def scan(
     body: Body,
-    carry: tuple[Any, ...],
-    rows: Sequence[Any],
+    carry: tuple[Tensor, ...],
+    rows: Sequence[Tensor],
     length: int,
     remat: bool = False,
-) -> tuple[Any, ...]:
-    """What is carried out of a loop that sees one row of each array at a time.
+) -> tuple[Tensor, ...]:
+    """Scans over the leading axis of some arrays.
 
-    `body` takes what is carried and a list of rows, and gives what is carried. It runs
-    `length` times. With `remat`, what it has computed is computed again on the way
-    back, instead of being kept.
+    Args:
+        body: `body(carry, rows) -> carry`, where the rows are a list of tensors.
+        carry: The first carry.
+        rows: Arrays with `length` rows.
+        length: Number of steps.
+        remat: Whether to recompute on the way back what a step has computed, instead
+            of keeping it.
+
+    Returns:
+        The final carry.
     """
     return _load_backend().scan(body, carry, rows, length, remat)
 
 
 def compile_function(
     function: Callable[..., Any],
-    variables: Callable[[], Sequence[Any]],
+    variables: Callable[[], Sequence[Variable]],
     lazily: bool = False,
 ) -> Callable[..., Any]:
-    """A function of the values of variables, compiled once for each kind of arguments.
+    """Compiles a function of the values of variables, for each kind of arguments.
 
     Args:
         function: `function(values, *arguments)`, from nests of tensors to nests of
             tensors, without side effects.
-        variables: Gives the variables of Keras; always the same.
+        variables: Function that returns the variables of Keras; always the same.
         lazily: Whether the first call of all runs as it is. What runs once is done
             long before it would be compiled.
 
@@ -89,8 +120,45 @@ def compile_function(
     return _load_backend().compile_function(function, variables, lazily)
 
 
+_PROGRAMS: weakref.WeakKeyDictionary[KerasModel, dict[str, dict[Any, Any]]]
+_PROGRAMS = weakref.WeakKeyDictionary()
+
+# Of one model and kind; more would come from losses that are new objects every time.
+CACHE_SIZE = 4
+
+
+def cached_by_model(
+    model: KerasModel,
+    kind: str,
+    identity: tuple[Hashable, ...],
+    make: Callable[[], Any],
+) -> Any:
+    """Returns what was made for a model before, or makes it.
+
+    It is kept as long as the model lives, or until `CACHE_SIZE` others of its kind were
+    made after it.
+
+    Args:
+        model: The model.
+        kind: Name of what the program does.
+        identity: Objects that it depends on; equal ones mean the same program.
+        make: Function that makes it. The result must not hold the model.
+
+    Returns:
+        The program.
+    """
+    programs = _PROGRAMS.setdefault(model, {}).setdefault(kind, {})
+    # The policy of precision is read when a program is traced.
+    key = (keras.config.floatx(), *identity)
+    if key not in programs:
+        if len(programs) == CACHE_SIZE:
+            del programs[next(iter(programs))]
+        programs[key] = make()
+    return programs[key]
+
+
 def value_and_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that gives value, by-products and gradient of another one.
+    """Returns a function that computes value, by-products and gradient of another.
 
     Args:
         function: `function(points, *arguments) -> (value, rest)`, where the points are
@@ -104,7 +172,7 @@ def value_and_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def hessian_vector_product(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that gives value and Hessian-vector product of another one.
+    """Returns a function that computes value and Hessian-vector product of another.
 
     Args:
         function: `function(points, *arguments) -> value`, where the points are a list
@@ -120,7 +188,7 @@ def hessian_vector_product(function: Callable[..., Any]) -> Callable[..., Any]:
 def curvature_gradient(
     function: Callable[..., Any], statistic: Callable[..., Any]
 ) -> Callable[..., Any]:
-    """A function that gives a statistic of gradient and curvature, and its gradient.
+    """Returns a function that differentiates a statistic of gradient and curvature.
 
     Args:
         function: `function(points, *arguments) -> value`, where the points are a list
@@ -131,13 +199,13 @@ def curvature_gradient(
     Returns:
         A function of the same arguments to `(value of the function, statistic,
         gradient of the statistic)`, which takes third derivatives of the function. For
-        use in `compiled`.
+        use in `compile_function`.
     """
     return _load_backend().curvature_gradient(function, statistic)
 
 
-def norm(x: Any, wide: bool = True) -> Any:
-    """The root of the sum of squares, in float32.
+def norm(x: Tensor, wide: bool = True) -> Tensor:
+    """Computes the root of the sum of squares, in float32.
 
     Args:
         x: A tensor.
@@ -149,43 +217,47 @@ def norm(x: Any, wide: bool = True) -> Any:
     return _load_backend().norm(x, wide)
 
 
-def gradient_probe(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:
-    """The tensor itself, with a handle for what is known of its gradient.
+def gradient_probe(
+    x: Tensor, probe: Tensor, statistic: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Returns a tensor as it is, with a probe of its gradient.
 
     Args:
         x: A tensor.
-        handle: Another one, which does nothing: its gradient is `statistic(g)`, where g
-            is the gradient of what is derived with respect to `x`.
-        statistic: From a tensor like `x` to one like the handle.
+        probe: Tensor without effect on the result: the gradient with respect to it is
+            `statistic(g)`, where g is the gradient with respect to `x`.
+        statistic: Function from a tensor like `x` to one like the probe.
 
     Returns:
         A tensor equal to `x`.
     """
-    return _load_backend().gradient_probe(x, handle, statistic)
+    return _load_backend().gradient_probe(x, probe, statistic)
 
 
 def abstract_trace(function: Callable[..., Any], *arguments: Any) -> None:
-    """Runs a function for what its Python code notes down, computing no more than must.
+    """Runs a function for its Python side effects, with as few numbers as possible.
+
+    On JAX it is `jax.eval_shape`; elsewhere it runs without gradients.
 
     Args:
-        function: From nests of tensors to nests of tensors, without other effects.
-        *arguments: The arguments.
+        function: Function from nests of tensors to nests of tensors.
+        *arguments: Its arguments.
     """
     return _load_backend().abstract_trace(function, *arguments)
 
 
 def get_accelerator() -> str | None:
-    """The name of the device that computes, or None if that is a processor."""
+    """Returns the name of the device that computes; None if that is a CPU."""
     return _load_backend().get_accelerator()
 
 
 def remember_values(
-    layer: keras.layers.Layer, parts: Sequence[Any]
+    layer: KerasLayer, parts: Sequence[KerasLayer]
 ) -> contextlib.AbstractContextManager[None]:
-    """While it lasts, what a layer computes is computed again with the same values.
+    """Makes a layer compute with the same values when it is rematerialized.
 
-    Inside a `keras.RematScope` layers are made that are computed again on the way back,
-    when a scope without state has been left. PyTorch then runs their Python code.
+    Layers that were made inside a `keras.RematScope` are computed again on the way
+    back, when a scope without state has been left. PyTorch then runs their Python code.
 
     Args:
         layer: A layer that is about to be called in a scope without state.
@@ -195,12 +267,15 @@ def remember_values(
 
 
 @contextlib.contextmanager
-def preserve_state(model: keras.Model) -> Iterator[None]:
-    """Leaves what is not the values of a model's variables as it was before.
+def preserve_state(model: KerasModel) -> Iterator[None]:
+    """Restores on exit what is not the values of a model's variables.
 
     That is the state of the generators of random numbers that belong to nobody: of
     Python, numpy and the framework. With PyTorch it is also whether the modules of the
     model are in training mode, and their buffers.
+
+    Args:
+        model: The model that is run.
     """
     of_python, of_numpy = random.getstate(), np.random.get_state()
     with _load_backend().preserve_state(model):
@@ -212,7 +287,7 @@ def preserve_state(model: keras.Model) -> Iterator[None]:
 
 
 def seed_generators(seed: int) -> None:
-    """Has those generators begin at a seed."""
+    """Seeds the generators of random numbers of Python, numpy and the framework."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     _load_backend().seed_generators(seed)

@@ -1,4 +1,4 @@
-"""What we need of JAX and Keras does not offer."""
+"""JAX implementations of the backend functions that Keras lacks."""
 
 import contextlib
 import itertools
@@ -11,6 +11,13 @@ import jax.numpy as jnp
 import keras
 import numpy as np
 
+from keras_convinit._types import (
+    KerasLayer,
+    KerasModel,
+    Tensor,
+    TensorFunction,
+    Variable,
+)
 from keras_convinit.backend import Body, Derivative, Function
 
 
@@ -49,19 +56,19 @@ def differentiate(function: Function) -> Derivative:
 
 
 def _padded(points: np.ndarray) -> np.ndarray:
-    """JAX compiles anew for every length, so there are but a few of them."""
+    """Pads to one of a few lengths: JAX compiles anew for each of them."""
     if points.ndim != 1:
         return points
     length = max(2048, 1 << (len(points) - 1).bit_length())
     return np.pad(points, (0, length - len(points)), mode="edge")
 
 
-def to_numpy(variable: Any) -> np.ndarray:
+def to_numpy(variable: Variable) -> np.ndarray:
     """See `keras_convinit.backend`."""
     return np.asarray(keras.ops.convert_to_numpy(variable))
 
 
-def map_rows(function: Function, rows: Sequence[Any]) -> list[np.ndarray]:
+def map_rows(function: Function, rows: Sequence[Tensor]) -> list[np.ndarray]:
     """See `keras_convinit.backend`."""
     mapped = jax.lax.map(function, tuple(map(jnp.asarray, rows)))
     return [np.asarray(value) for value in mapped]
@@ -75,15 +82,17 @@ FEW = 200
 
 def scan(
     body: Body,
-    carry: tuple[Any, ...],
-    rows: Sequence[Any],
+    carry: tuple[Tensor, ...],
+    rows: Sequence[Tensor],
     length: int,
     remat: bool = False,
-) -> tuple[Any, ...]:
+) -> tuple[Tensor, ...]:
     """See `keras_convinit.backend`."""
     unroll = length <= FEW and jax.default_backend() == "cpu"
 
-    def run(carried: tuple[Any, ...], rows: list[Any], length: int) -> tuple[Any, ...]:
+    def run(
+        carried: tuple[Tensor, ...], rows: list[Tensor], length: int
+    ) -> tuple[Tensor, ...]:
         return jax.lax.scan(
             lambda carried, row: (body(carried, row), None),
             carried,
@@ -114,7 +123,7 @@ def scan(
 
 def compile_function(
     function: Callable[..., Any],
-    variables: Callable[[], Sequence[Any]],
+    variables: Callable[[], Sequence[Variable]],
     lazily: bool = False,
 ) -> Callable[..., Any]:
     """See `keras_convinit.backend`."""
@@ -131,20 +140,20 @@ def compile_function(
 def value_and_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     """See `keras_convinit.backend`."""
 
-    def value_and_gradient(points: list[Any], *arguments: Any) -> Any:
+    def compute(points: list[Tensor], *arguments: Any) -> Any:
         (value, rest), gradients = jax.value_and_grad(function, has_aux=True)(
             points, *arguments
         )
         return value, rest, gradients
 
-    return value_and_gradient
+    return compute
 
 
 def hessian_vector_product(function: Callable[..., Any]) -> Callable[..., Any]:
     """See `keras_convinit.backend`."""
 
-    def product(points: list[Any], directions: list[Any], *arguments: Any) -> Any:
-        def slope(points: list[Any]) -> Any:
+    def product(points: list[Tensor], directions: list[Tensor], *arguments: Any) -> Any:
+        def slope(points: list[Tensor]) -> Any:
             return jax.value_and_grad(function)(points, *arguments)
 
         # Forwards over backwards: on a CPU, backwards twice takes five times as long
@@ -166,11 +175,11 @@ def curvature_gradient(
 ) -> Callable[..., Any]:
     """See `keras_convinit.backend`."""
 
-    def run(points: list[Any], *arguments: Any) -> Any:
-        def slope(points: list[Any]) -> Any:
+    def run(points: list[Tensor], *arguments: Any) -> Any:
+        def slope(points: list[Tensor]) -> Any:
             return jax.value_and_grad(function)(points, *arguments)
 
-        def backwards(points: list[Any]) -> Any:
+        def backwards(points: list[Tensor]) -> Any:
             (value, gradients), pull_back = jax.vjp(slope, points)
             (products,) = pull_back((jnp.zeros_like(value), gradients))
             return statistic(gradients, products), value
@@ -187,13 +196,13 @@ def curvature_gradient(
     return run
 
 
-def _forwards(slope: Any, statistic: Any, points: Any) -> Any:
-    """The gradient of s(g, H g) is H u + D(H g)[w], u and w the derivatives of s."""
+def _forwards(slope: Any, statistic: Callable[..., Any], points: Any) -> Any:
+    """Computes the gradient of s(g, H g): H u + D(H g)[w], with u, w those of s."""
 
-    def gradients(points: Any) -> Any:
+    def gradients(points: list[Tensor]) -> list[Tensor]:
         return slope(points)[1]
 
-    def product(points: Any, directions: Any) -> Any:
+    def product(points: list[Tensor], directions: list[Tensor]) -> list[Tensor]:
         return jax.jvp(gradients, (points,), (directions,))[1]
 
     (value, g), derivative = jax.linearize(slope, points)
@@ -206,7 +215,7 @@ def _forwards(slope: Any, statistic: Any, points: Any) -> Any:
     return value, found, slopes
 
 
-def norm(x: Any, wide: bool = True) -> Any:
+def norm(x: Tensor, wide: bool = True) -> Tensor:
     """See `keras_convinit.backend`."""
     x = x.astype("float32")
     if not wide:
@@ -217,17 +226,17 @@ def norm(x: Any, wide: bool = True) -> Any:
     return scale * jnp.sqrt(jnp.sum(jnp.square(x / scale)))
 
 
-def gradient_probe(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:
+def gradient_probe(x: Tensor, probe: Tensor, statistic: TensorFunction) -> Tensor:
     """See `keras_convinit.backend`."""
 
     @jax.custom_vjp
-    def identity(x: Any, _: Any) -> Any:
+    def identity(x: Tensor, _: Tensor) -> Tensor:
         return x
 
     identity.defvjp(
         lambda x, _: (x, None), lambda _, upstream: (upstream, statistic(upstream))
     )
-    return identity(x, handle)
+    return identity(x, probe)
 
 
 def abstract_trace(function: Callable[..., Any], *arguments: Any) -> None:
@@ -242,7 +251,7 @@ def get_accelerator() -> str | None:
 
 
 def remember_values(
-    layer: keras.layers.Layer, parts: Sequence[Any]
+    layer: KerasLayer, parts: Sequence[KerasLayer]
 ) -> contextlib.AbstractContextManager[None]:
     """See `keras_convinit.backend`."""
     # What is computed again is a part of a program, which has its values.
@@ -250,7 +259,7 @@ def remember_values(
 
 
 @contextlib.contextmanager
-def preserve_state(_: keras.Model) -> Iterator[None]:
+def preserve_state(_: KerasModel) -> Iterator[None]:
     """See `keras_convinit.backend`. JAX has no state."""
     yield
 

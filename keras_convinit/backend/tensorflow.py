@@ -1,4 +1,4 @@
-"""What we need of TensorFlow and Keras does not offer."""
+"""TensorFlow implementations of the backend functions that Keras lacks."""
 
 import contextlib
 import itertools
@@ -10,6 +10,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_convinit._types import (
+    KerasLayer,
+    KerasModel,
+    Tensor,
+    TensorFunction,
+    Variable,
+)
 from keras_convinit.backend import Body, Derivative, Function
 
 
@@ -20,7 +27,7 @@ def evaluate(function: Function, points: np.ndarray) -> np.ndarray:
 
 
 def _below_the_root() -> Any:
-    """A scope in which layers may have names that begin with an underscore.
+    """Returns a scope in which names of layers may begin with an underscore.
 
     At the root of a graph TensorFlow refuses them; Keras calls layers inside of the
     scope of a model.
@@ -50,17 +57,17 @@ def differentiate(function: Function) -> Derivative:
     return derivative
 
 
-def to_numpy(variable: Any) -> np.ndarray:
+def to_numpy(variable: Variable) -> np.ndarray:
     """See `keras_convinit.backend`."""
     with tf.init_scope():
         return np.asarray(tf.convert_to_tensor(variable))
 
 
-def map_rows(function: Function, rows: Sequence[Any]) -> list[np.ndarray]:
+def map_rows(function: Function, rows: Sequence[Tensor]) -> list[np.ndarray]:
     """See `keras_convinit.backend`."""
 
     # A graph: for each row Python takes longer than the function itself.
-    def run(*rows: Any) -> Any:
+    def run(*rows: Tensor) -> Any:
         with _below_the_root():
             return keras.ops.map(function, rows)
 
@@ -74,11 +81,11 @@ FEW = 256
 
 def scan(
     body: Body,
-    carry: tuple[Any, ...],
-    rows: Sequence[Any],
+    carry: tuple[Tensor, ...],
+    rows: Sequence[Tensor],
     length: int,
     remat: bool = False,
-) -> tuple[Any, ...]:
+) -> tuple[Tensor, ...]:
     """See `keras_convinit.backend`."""
     if length <= FEW and not remat:
         return _loop(body, carry, rows, length)
@@ -90,15 +97,17 @@ def scan(
     count = -(-length // segment)
     segments = [_segments(row, count, segment) for row in rows]
 
-    def run(start: Any, carried: tuple[Any, ...], rows: list[Any]) -> tuple[Any, ...]:
+    def run(
+        start: Tensor, carried: tuple[Tensor, ...], rows: list[Tensor]
+    ) -> tuple[Tensor, ...]:
         return _loop(body, carried, rows, segment, tf.minimum(segment, length - start))
 
-    def step(carried: tuple[Any, ...], rows: list[Any]) -> tuple[Any, ...]:
+    def step(carried: tuple[Tensor, ...], rows: list[Tensor]) -> tuple[Tensor, ...]:
         start, *rest = carried
         if not remat:
             return start + segment, *run(start, tuple(rest), rows)
 
-        def recomputed(*values: Any) -> tuple[Any, ...]:
+        def recomputed(*values: Tensor) -> tuple[Tensor, ...]:
             return run(start, values[: len(rest)], list(values[len(rest) :]))
 
         return start + segment, *tf.recompute_grad(recomputed)(*rest, *rows)
@@ -106,7 +115,7 @@ def scan(
     return _loop(step, (tf.constant(0), *carry), segments, count)[1:]
 
 
-def _segments(row: Any, count: int, segment: int) -> Any:
+def _segments(row: Tensor, count: int, segment: int) -> Tensor:
     row = tf.convert_to_tensor(row)
     surplus = count * segment - row.shape[0]
     if surplus:
@@ -116,12 +125,12 @@ def _segments(row: Any, count: int, segment: int) -> Any:
 
 def _loop(
     body: Body,
-    carry: tuple[Any, ...],
-    rows: Sequence[Any],
+    carry: tuple[Tensor, ...],
+    rows: Sequence[Tensor],
     bound: int,
-    length: Any = None,
-) -> tuple[Any, ...]:
-    """A loop that XLA can compile and derive, as `bound` is known beforehand."""
+    length: Tensor | None = None,
+) -> tuple[Tensor, ...]:
+    """Runs a loop that XLA can compile and differentiate, as `bound` is static."""
     # Of the ways to read a row this is the one whose gradient is a row and not an array
     # full of zeros.
     arrays = []
@@ -130,7 +139,7 @@ def _loop(
         array = tf.TensorArray(row.dtype, size=bound, element_shape=row.shape[1:])
         arrays.append(array.unstack(row))
 
-    def step(index: Any, *carried: Any) -> tuple[Any, ...]:
+    def step(index: Tensor, *carried: Tensor) -> tuple[Tensor, ...]:
         values = body(carried, [array.read(index) for array in arrays])
         for value, before in zip(values, carried, strict=True):
             value.set_shape(before.shape)
@@ -146,7 +155,7 @@ def _loop(
 
 def compile_function(
     function: Callable[..., Any],
-    variables: Callable[[], Sequence[Any]],
+    variables: Callable[[], Sequence[Variable]],
     lazily: bool = False,
 ) -> Callable[..., Any]:
     """See `keras_convinit.backend`."""
@@ -168,7 +177,7 @@ def compile_function(
 def value_and_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     """See `keras_convinit.backend`."""
 
-    def value_and_gradient(points: list[Any], *arguments: Any) -> Any:
+    def compute(points: list[Tensor], *arguments: Any) -> Any:
         # Not the tensors themselves: the function may use them elsewhere, too.
         points = [tf.identity(point) for point in points]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -176,15 +185,15 @@ def value_and_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
             value, rest = function(points, *arguments)
         return value, rest, tape.gradient(value, points, unconnected_gradients="zero")
 
-    return value_and_gradient
+    return compute
 
 
 def hessian_vector_product(function: Callable[..., Any]) -> Callable[..., Any]:
     """See `keras_convinit.backend`."""
 
     # Twice backwards: forward mode does not pass the loop of a stack.
-    def product(points: list[Any], directions: list[Any], *arguments: Any) -> Any:
-        def slope(points: list[Any]) -> Any:
+    def product(points: list[Tensor], directions: list[Tensor], *arguments: Any) -> Any:
+        def slope(points: list[Tensor]) -> Any:
             value, _, gradients = value_and_gradient(
                 lambda p: (function(p, *arguments), None)
             )(points)
@@ -197,8 +206,8 @@ def hessian_vector_product(function: Callable[..., Any]) -> Callable[..., Any]:
     return product
 
 
-def _sum(terms: list[Any]) -> Any:
-    """Their sum, in float32 or wider."""
+def _sum(terms: list[Tensor]) -> Tensor:
+    """Adds up scalars in float32, or in float64 if one is."""
     wide = any(term.dtype == tf.float64 for term in terms)
     return tf.add_n([tf.cast(term, "float64" if wide else "float32") for term in terms])
 
@@ -209,51 +218,53 @@ def curvature_gradient(
     """See `keras_convinit.backend`."""
 
     # By the graph, since tapes do not know of `gradient_override_map`.
-    def run(points: list[Any], *arguments: Any) -> Any:
+    def run(points: list[Tensor], *arguments: Any) -> Any:
         points = [tf.identity(point) for point in points]
         with points[0].graph.gradient_override_map({"BiasAdd": _PLAIN_BIAS}):
             value = function(points, *arguments)
-        slopes = _derived(value, points)
-        found = statistic(slopes, _derived(slopes, points, slopes))
-        return value, found, _derived(found, points)
+        slopes = _differentiate(value, points)
+        found = statistic(slopes, _differentiate(slopes, points, slopes))
+        return value, found, _differentiate(found, points)
 
     return run
 
 
-def _derived(values: Any, points: list[Any], upstream: Any = None) -> Any:
+def _differentiate(
+    values: Tensor, points: list[Tensor], upstream: Tensor | None = None
+) -> list[Tensor]:
     return tf.gradients(values, points, upstream, unconnected_gradients="zero")
 
 
-# On processors of Intel's kind TensorFlow rewrites graphs so that the gradients of a
-# kernel and of a bias are computed at once. In third derivatives they need each other.
+# On x86, oneDNN rewrites graphs so that the gradients of a kernel and of a bias are
+# computed at once. In third derivatives they need each other.
 _PLAIN_BIAS = "KerasConvinitPlainBiasAdd"
 
 
 @tf.RegisterGradient(_PLAIN_BIAS)
-def _gradient_of_bias_add(operation: Any, upstream: Any) -> Any:
+def _gradient_of_bias_add(operation: Any, upstream: Tensor) -> Any:
     axes = list(range(len(upstream.shape)))
     channels_first = operation.get_attr("data_format") == b"NCHW"
     del axes[1 if channels_first else -1]
     return upstream, tf.reduce_sum(upstream, axes)
 
 
-def norm(x: Any, wide: bool = True) -> Any:
+def norm(x: Tensor, wide: bool = True) -> Tensor:
     """See `keras_convinit.backend`."""
     wider = tf.cast(x, "float64" if wide else "float32")
     return tf.cast(tf.sqrt(2 * tf.nn.l2_loss(wider)), "float32")
 
 
-def gradient_probe(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:
+def gradient_probe(x: Tensor, probe: Tensor, statistic: TensorFunction) -> Tensor:
     """See `keras_convinit.backend`."""
 
     @tf.custom_gradient
-    def identity(x: Any, _: Any) -> Any:
-        def gradients(upstream: Any) -> Any:
+    def identity(x: Tensor, _: Tensor) -> Any:
+        def gradients(upstream: Tensor) -> Any:
             return upstream, statistic(tf.convert_to_tensor(upstream))
 
         return tf.identity(x), gradients
 
-    return identity(x, handle)
+    return identity(x, probe)
 
 
 def abstract_trace(function: Callable[..., Any], *arguments: Any) -> None:
@@ -272,7 +283,7 @@ def get_accelerator() -> str | None:
 
 
 def remember_values(
-    layer: keras.layers.Layer, parts: Sequence[Any]
+    layer: KerasLayer, parts: Sequence[KerasLayer]
 ) -> contextlib.AbstractContextManager[None]:
     """See `keras_convinit.backend`."""
     # What is computed again is a part of a program, which has its values.
@@ -280,9 +291,9 @@ def remember_values(
 
 
 @contextlib.contextmanager
-def preserve_state(_: keras.Model) -> Iterator[None]:
+def preserve_state(_: KerasModel) -> Iterator[None]:
     """See `keras_convinit.backend`."""
-    generator = _generator()
+    generator = _get_generator()
     state = None if generator is None else generator.state.numpy()
     try:
         yield
@@ -293,13 +304,13 @@ def preserve_state(_: keras.Model) -> Iterator[None]:
 
 def seed_generators(seed: int) -> None:
     """See `keras_convinit.backend`."""
-    generator = _generator()
+    generator = _get_generator()
     if generator is not None:
         generator.reset_from_seed(seed)
 
 
-def _generator() -> Any:
-    """The global generator; None where there cannot be one, or one for each replica."""
+def _get_generator() -> Any:
+    """Returns the global generator; None where there is none, or one per replica."""
     if tf.distribute.get_strategy().num_replicas_in_sync > 1:
         return None
     try:

@@ -1,4 +1,4 @@
-"""What we need of PyTorch and Keras does not offer."""
+"""PyTorch implementations of the backend functions that Keras lacks."""
 
 import contextlib
 import functools
@@ -11,6 +11,13 @@ import numpy as np
 import torch
 import torch.utils.checkpoint
 
+from keras_convinit._types import (
+    KerasLayer,
+    KerasModel,
+    Tensor,
+    TensorFunction,
+    Variable,
+)
 from keras_convinit.backend import Body, Derivative, Function
 
 
@@ -41,12 +48,12 @@ def differentiate(function: Function) -> Derivative:
     return derivative
 
 
-def to_numpy(variable: Any) -> np.ndarray:
+def to_numpy(variable: Variable) -> np.ndarray:
     """See `keras_convinit.backend`."""
     return np.asarray(keras.ops.convert_to_numpy(variable))
 
 
-def map_rows(function: Function, rows: Sequence[Any]) -> list[np.ndarray]:
+def map_rows(function: Function, rows: Sequence[Tensor]) -> list[np.ndarray]:
     """See `keras_convinit.backend`."""
     with torch.no_grad(), keras.device("cpu"):
         values = [function(row) for row in zip(*map(torch.tensor, rows), strict=True)]
@@ -56,14 +63,16 @@ def map_rows(function: Function, rows: Sequence[Any]) -> list[np.ndarray]:
 
 def scan(
     body: Body,
-    carry: tuple[Any, ...],
-    rows: Sequence[Any],
+    carry: tuple[Tensor, ...],
+    rows: Sequence[Tensor],
     length: int,
     remat: bool = False,
-) -> tuple[Any, ...]:
+) -> tuple[Tensor, ...]:
     """See `keras_convinit.backend`."""
 
-    def run(carried: tuple[Any, ...], count: int, *rows: Any) -> tuple[Any, ...]:
+    def run(
+        carried: tuple[Tensor, ...], count: int, *rows: Tensor
+    ) -> tuple[Tensor, ...]:
         # The gradient of indexing is as large as the array; that of `unbind` is not.
         unbound = [torch.unbind(row) for row in rows]
         for index in range(count):
@@ -87,7 +96,7 @@ def scan(
     return carry
 
 
-def _to_array(value: Any) -> np.ndarray:
+def _to_array(value: Tensor) -> np.ndarray:
     return (
         value.detach().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
     )
@@ -95,7 +104,7 @@ def _to_array(value: Any) -> np.ndarray:
 
 def compile_function(
     function: Callable[..., Any],
-    variables: Callable[[], Sequence[Any]],
+    variables: Callable[[], Sequence[Variable]],
     lazily: bool = False,
 ) -> Callable[..., Any]:
     """See `keras_convinit.backend`."""
@@ -112,22 +121,22 @@ def compile_function(
 def value_and_gradient(function: Callable[..., Any]) -> Callable[..., Any]:
     """See `keras_convinit.backend`."""
 
-    def value_and_gradient(points: list[Any], *arguments: Any) -> Any:
+    def compute(points: list[Tensor], *arguments: Any) -> Any:
         with torch.enable_grad():
             points = [point.detach().requires_grad_() for point in points]
             value, rest = function(points, *arguments)
-            return value, rest, _gradients(value, points)
+            return value, rest, _differentiate(value, points)
 
-    return value_and_gradient
+    return compute
 
 
 def hessian_vector_product(function: Callable[..., Any]) -> Callable[..., Any]:
     """See `keras_convinit.backend`."""
 
-    def product(points: list[Any], directions: list[Any], *arguments: Any) -> Any:
-        def slope(points: list[Any]) -> Any:
+    def product(points: list[Tensor], directions: list[Tensor], *arguments: Any) -> Any:
+        def slope(points: list[Tensor]) -> Any:
             value = function(points, *arguments)
-            gradients = _gradients(value, points, create_graph=True)
+            gradients = _differentiate(value, points, create_graph=True)
             pairs = zip(gradients, directions, strict=True)
             return sum((g * d).sum() for g, d in pairs), value
 
@@ -142,20 +151,22 @@ def curvature_gradient(
 ) -> Callable[..., Any]:
     """See `keras_convinit.backend`."""
 
-    def both(points: list[Any], *arguments: Any) -> Any:
+    def both(points: list[Tensor], *arguments: Any) -> Any:
         value = function(points, *arguments)
-        slopes = _gradients(value, points, create_graph=True)
+        slopes = _differentiate(value, points, create_graph=True)
         half = sum((slope * slope).sum() for slope in slopes) / 2
-        return statistic(slopes, _gradients(half, points, create_graph=True)), value
+        return statistic(slopes, _differentiate(half, points, create_graph=True)), value
 
-    def run(points: list[Any], *arguments: Any) -> Any:
+    def run(points: list[Tensor], *arguments: Any) -> Any:
         found, value, slopes = value_and_gradient(both)(points, *arguments)
         return value, found, slopes
 
     return run
 
 
-def _gradients(value: Any, points: list[Any], create_graph: bool = False) -> Any:
+def _differentiate(
+    value: Tensor, points: list[Tensor], create_graph: bool = False
+) -> list[Tensor]:
     if not value.requires_grad:
         return [torch.zeros_like(point) for point in points]
     return torch.autograd.grad(
@@ -163,26 +174,26 @@ def _gradients(value: Any, points: list[Any], create_graph: bool = False) -> Any
     )
 
 
-def norm(x: Any, wide: bool = True) -> Any:
+def norm(x: Tensor, wide: bool = True) -> Tensor:
     """See `keras_convinit.backend`."""
     # It narrows nothing by itself.
     dtype = torch.float64 if wide or x.dtype == torch.float64 else torch.float32
     return torch.linalg.vector_norm(x, dtype=dtype).to(torch.float32)
 
 
-def gradient_probe(x: Any, handle: Any, statistic: Callable[[Any], Any]) -> Any:
+def gradient_probe(x: Tensor, probe: Tensor, statistic: TensorFunction) -> Tensor:
     """See `keras_convinit.backend`."""
-    return _Watched.apply(x, handle, statistic)
+    return _GradientProbe.apply(x, probe, statistic)
 
 
-class _Watched(torch.autograd.Function):
+class _GradientProbe(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Any, handle: Any, statistic: Any) -> Any:
+    def forward(ctx: Any, x: Tensor, probe: Tensor, statistic: TensorFunction) -> Any:
         ctx.statistic = statistic
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, *upstream: Any) -> Any:
+    def backward(ctx: Any, *upstream: Tensor) -> Any:
         return upstream[0], ctx.statistic(upstream[0]), None
 
 
@@ -201,7 +212,7 @@ def get_accelerator() -> str | None:
 
 
 @contextlib.contextmanager
-def remember_values(layer: keras.layers.Layer, parts: Sequence[Any]) -> Iterator[None]:
+def remember_values(layer: KerasLayer, parts: Sequence[KerasLayer]) -> Iterator[None]:
     """See `keras_convinit.backend`."""
     # A stack or a wrapper of ours sees to it itself.
     parts = [part for part in parts if "rematerialized_call" not in vars(part)]
@@ -238,7 +249,7 @@ def remember_values(layer: keras.layers.Layer, parts: Sequence[Any]) -> Iterator
 
 
 @contextlib.contextmanager
-def preserve_state(model: keras.Model) -> Iterator[None]:
+def preserve_state(model: KerasModel) -> Iterator[None]:
     """See `keras_convinit.backend`."""
     devices = list(_devices_with_generators())
     states = [device.get_rng_state() for device in devices]

@@ -1,13 +1,15 @@
 """Signal reports while a model is trained."""
 
+import os
 from typing import Any
 
 import keras
 
 from keras_convinit._checks import positive_integer
 from keras_convinit._data import FirstBatch, is_dataset
+from keras_convinit._event_file import EventFile
 from keras_convinit._printable import printable
-from keras_convinit.diagnostics._event_file import EventFile
+from keras_convinit._types import DataLike, KerasModel, LossLike
 from keras_convinit.diagnostics.signal_report import SignalReport, signal_report
 
 SCALARS = (
@@ -17,35 +19,35 @@ SCALARS = (
     "beta",
     "weight_norm",
     "gradient_norm",
-    "dead_share",
+    "dead_fraction",
 )
 
 
 class SignalMonitor(keras.callbacks.Callback):
-    """Takes a signal report of one batch, before training and every few epochs.
+    """Callback that makes a signal report before training and every few epochs.
 
-    Epochs count on where training goes on: with `initial_epoch`, and from one `fit` to
-    the next of the same callback.
+    Epochs are counted on where training goes on: with `initial_epoch`, and from one
+    `fit` to the next of the same callback.
 
     Args:
-        x: A batch, as `signal_report` takes it. A data set is asked once.
-        y: Labels for it.
-        log_dir: A folder for TensorBoard, to which the numbers of each layer go as
-            scalars such as `signal/conv2d/forward_norm`; None for none.
-        every: Epochs from one report to the next.
+        x: A batch, as `signal_report` takes it. A data set is iterated over once.
+        y: Labels for it; None for those of a data set, or for none.
+        log_dir: Folder for TensorBoard, to which the numbers of each layer are written
+            as scalars such as `signal/conv2d/forward_norm`; None for none.
+        every: Number of epochs from one report to the next.
         loss: A loss in place of the one with which the model is compiled.
         seed: As of `signal_report`.
-        model: What the reports are of, in place of the model that is trained: a part
-            of it, such as the generator of a pair that is trained against each other.
-            With labels a part needs a `loss`, unless it is compiled with one.
+        model: Model to report on in place of the one that is trained: a part of it,
+            such as the generator of a pair that is trained against each other. With
+            labels a part needs a `loss`, unless it is compiled with one.
 
     Attributes:
-        reports: The reports, by the number of epochs that came before.
+        reports: The reports, by the number of epochs before them.
 
     Raises:
-        ValueError: `every` is not a positive integer, or `model` is no model; when a
-            training begins: the model that is trained has no `call`, and there is no
-            `model` in its place.
+        ValueError: `every` is not a positive integer, or `model` is neither a Keras
+            model nor None. When a training begins: the model that is trained has no
+            `call` of its own, and no `model` is given.
         ModuleNotFoundError: `log_dir` is given, and tensorboard is not installed.
 
     Example:
@@ -60,14 +62,14 @@ class SignalMonitor(keras.callbacks.Callback):
 
     def __init__(
         self,
-        x: Any,
-        y: Any = None,
-        log_dir: Any = None,
+        x: DataLike,
+        y: DataLike = None,
+        log_dir: str | os.PathLike[str] | None = None,
         *,
         every: int = 1,
-        loss: Any = None,
+        loss: LossLike = None,
         seed: int = 0,
-        model: keras.Model | None = None,
+        model: KerasModel | None = None,
     ) -> None:
         super().__init__()
         if not (model is None or isinstance(model, keras.Model)):
@@ -86,14 +88,19 @@ class SignalMonitor(keras.callbacks.Callback):
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """The reports as plain data, each with its `"epoch"`."""
+        """Reports as plain data, each with its `"epoch"`."""
         return [
             {"epoch": epoch, **report.to_dict()}
             for epoch, report in self.reports.items()
         ]
 
-    def on_train_begin(self, logs: Any = None) -> None:
-        """Forgets where the epochs of the last training began."""
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Forgets where the epochs of the last training began.
+
+        Raises:
+            ValueError: The model that is trained has no `call` of its own, and no
+                `model` is given.
+        """
         if self._part is None and type(self.model).call is keras.Model.call:
             raise ValueError(
                 "`model` must be given for a model without a `call` of its own: the "
@@ -102,22 +109,22 @@ class SignalMonitor(keras.callbacks.Callback):
             )
         self._offset = None
 
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Takes a report before the first epoch."""
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Makes a report before the first epoch."""
         if self._offset is None:
             last = max(self.reports, default=0)
             self._offset = max(last - epoch, 0)
             if epoch + self._offset not in self.reports:
                 self._report(epoch + self._offset)
 
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Takes a report every few epochs."""
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Makes a report every few epochs."""
         done = epoch + 1 + (self._offset or 0)
         if done % self.every == 0:
             self._report(done)
 
-    def on_train_end(self, logs: Any = None) -> None:
-        """Sees to it that what was written is on disk."""
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Flushes the file of events to disk."""
         if self._events is not None:
             self._events.flush()
 
@@ -128,15 +135,15 @@ class SignalMonitor(keras.callbacks.Callback):
         report = signal_report(model, self._batch, self._y, self._loss, seed=self._seed)
         self.reports[epoch] = report
         if self._events is not None:
-            self._events.write(epoch, scalars(report))
+            self._events.write(epoch, list_scalars(report))
 
 
-def scalars(report: SignalReport) -> dict[str, float]:
-    """The numbers of a report under names for TensorBoard."""
-    found = {} if report.loss is None else {"signal/loss": report.loss}
+def list_scalars(report: SignalReport) -> dict[str, float]:
+    """Returns the numbers of a report under names for TensorBoard."""
+    scalars = {} if report.loss is None else {"signal/loss": report.loss}
     for row in report.rows:
         for name in SCALARS:
             value = getattr(row, name)
             if value is not None:
-                found[f"signal/{printable(row.path)}/{name}"] = value
-    return found
+                scalars[f"signal/{printable(row.path)}/{name}"] = value
+    return scalars

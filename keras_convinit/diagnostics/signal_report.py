@@ -1,43 +1,40 @@
 """What happens to signals on their way through a model, and to errors on theirs."""
 
 import dataclasses
-import html
 import math
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
-import keras
-
-from keras_convinit import _data, backend
-from keras_convinit._loss import identify_loss, resolve_loss
-from keras_convinit.diagnostics import _table
-from keras_convinit.diagnostics._duplicates import duplicates_of
-from keras_convinit.diagnostics._measurement import Measurer
-from keras_convinit.diagnostics._remembered import remembered
-from keras_convinit.diagnostics._rows import rows_of
-from keras_convinit.diagnostics._verdict import Trouble, sentence, troubles_of
-from keras_convinit.diagnostics.signal_row import SignalRow
-from keras_convinit.graph import (
-    is_custom_composite,
-    make_executable,
-    regularizes_outputs,
-    trace_opened,
+from keras_convinit._types import DataLike, KerasModel, LossLike
+from keras_convinit.diagnostics import _views
+from keras_convinit.diagnostics._probe import measure_signals
+from keras_convinit.diagnostics.signal_issues import (
+    SignalIssue,
+    find_duplicates,
+    find_issues,
+    summarize,
 )
+from keras_convinit.diagnostics.signal_row import SignalRow, make_rows
+from keras_convinit.graph import is_custom_composite
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclasses.dataclass(frozen=True)
 class SignalReport:
-    """What a signal went through in a model, layer by layer.
+    """Signal and error signal at each layer of a model, for one batch.
 
     `str(report)` is a table, `report.plot()` a figure.
 
     Args:
         rows: One for each call of a layer, in order of execution.
-        inputs: The norm of a position of each input of the model.
-        loss: The loss of the batch; None where there were no labels.
-        troubles: What is wrong with the signals.
-        duplicates: Groups of kernels that have equal content.
-        unopened: The layers of the user's own that are made of layers, and into which
-            the report could not look: signals inside may vanish unseen.
+        inputs: Norm of a position of each input of the model.
+        loss: Loss of the batch; None where there were no labels.
+        issues: Problems of the signals.
+        duplicates: Groups of kernels that have equal content, by their paths.
+        unopened: Paths of custom layers that are made of layers and could not be
+            opened: signals inside them may vanish unseen.
 
     Example:
         >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4)])
@@ -49,84 +46,71 @@ class SignalReport:
     rows: tuple[SignalRow, ...]
     inputs: tuple[float, ...]
     loss: float | None
-    troubles: tuple[Trouble, ...]
+    issues: tuple[SignalIssue, ...]
     duplicates: tuple[tuple[str, ...], ...]
     unopened: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> str:
-        """What is wrong, in one line, or `"steady"`, and where it did not look."""
-        return sentence(self.troubles, self.duplicates, self.unopened)
+        """Issues in one line, or `"steady"`, and what could not be opened."""
+        return summarize(self.issues, self.duplicates, self.unopened)
 
     def __str__(self) -> str:
-        return _table.text(self.rows, self.verdict)
+        return _views.render_text(self.rows, self.verdict)
 
     def _repr_html_(self) -> str:
-        marked = {trouble.row for trouble in self.troubles}
-        head = "".join(f"<th>{name}</th>" for name in _table.headings())
-        lines = []
-        for index, row in enumerate(self.rows):
-            style = ' style="color:#D55E00"' if index in marked else ""
-            cells = "".join(
-                f"<td>{html.escape(cell)}</td>" for cell in _table.cells(row)
-            )
-            lines.append(f"<tr{style}>{cells}</tr>")
-        return (
-            f"<p><b>{html.escape(self.verdict)}</b></p><table><thead><tr>{head}</tr>"
-            f"</thead><tbody>{''.join(lines)}</tbody></table>"
-        )
+        return _views.render_html(self.rows, self.verdict, self.issues)
 
-    def plot(self, path: Any = None) -> Any:
-        """Draws the norms against depth, beside what the theory says.
+    def plot(self, path: str | os.PathLike[str] | None = None) -> "Figure":
+        """Draws the norms against depth, beside what the theory predicts.
 
         Args:
-            path: Where to write a picture, of the kind that its ending says; None for
-                nowhere.
+            path: File to write the figure to, in the format that its ending names;
+                None for none.
 
         Returns:
-            A figure of matplotlib.
+            The `matplotlib.figure.Figure`.
 
         Raises:
             ModuleNotFoundError: matplotlib is not installed.
         """
-        try:
-            from keras_convinit.diagnostics._figure import figure_of
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                "`plot` needs matplotlib: pip install matplotlib"
-            ) from error
-        figure = figure_of(self)
+        figure = _views.draw_figure(self.rows, self.inputs, self.verdict, self.issues)
         if path is not None:
             figure.savefig(path, dpi=150)
         return figure
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as dictionaries, lists, strings and numbers.
+        """Returns the report as dictionaries, lists, strings and numbers.
 
         Returns:
-            What `json.dumps` takes; a number that is not finite is None.
+            A dictionary for `json.dumps`, with None for numbers that are not finite.
         """
         plain = {**dataclasses.asdict(self), "verdict": self.verdict}
-        return _finite(plain)
+        return _replace_nonfinite(plain)
 
 
-def _finite(value: Any) -> Any:
+def _replace_nonfinite(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
+        return {key: _replace_nonfinite(part) for key, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
+        return [_replace_nonfinite(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def signal_report(
-    model: keras.Model, x: Any, y: Any = None, loss: Any = None, *, seed: int = 0
+    model: KerasModel,
+    x: DataLike,
+    y: DataLike = None,
+    loss: LossLike = None,
+    *,
+    seed: int = 0,
 ) -> SignalReport:
-    """Sends a batch through a model and an error signal back, and says what happened.
+    """Measures a batch on its way through a model, and an error signal on its way back.
 
     The model runs as in training, with batch statistics and dropout, and is left as it
     is: weights, moving averages, random state and optimizer. Models inside it,
-    `ScaledResidual` and stacks are opened up, block by block. Numbers are computed in
-    float32 whatever the model computes in. Masks go where they go in the model; norms
+    `ScaledResidual` and stacks are opened, block by block. Numbers are computed in
+    float32 whatever the model computes in. Masks are passed on as in the model; norms
     count all positions of its outputs, padded ones as well. The first report of a model
     runs operation by operation; for the second one a program is compiled, which is kept
     as long as the model lives.
@@ -137,8 +121,7 @@ def signal_report(
     is given, to which nothing is added.
 
     The verdict names the first layer whose signal is 10 times larger or smaller than
-    at its start: `report.troubles` has the details. It also names what the report could
-    not look into: layers of the user's own whose parts cannot be seen at work.
+    at its start: `report.issues` has the details.
 
     Args:
         model: A built model.
@@ -146,18 +129,20 @@ def signal_report(
             (`tf.data.Dataset`, `keras.utils.PyDataset`, anything to iterate over), of
             which the first batch is taken, with its labels where the model is compiled
             with a loss or `loss` is given.
-        y: Labels for the batch.
-        loss: The name of a Keras loss, a `keras.losses.Loss`, or a callable of labels
-            and outputs; None for that with which the model is compiled.
-        seed: Of the random error signal, and of what the model itself draws from
+        y: Labels for the batch; None for those of a data set, or for none.
+        loss: Name of a Keras loss, a `keras.losses.Loss`, or a callable of labels and
+            outputs; None for that with which the model is compiled.
+        seed: Seed of the random error signal, and of what the model itself draws from
             generators that belong to nobody.
 
     Returns:
         The report.
 
     Raises:
-        ValueError: An argument is not what is said here, or `model` does what cannot
-            be seen, see `keras_convinit.graph.trace`.
+        ValueError: `model` is not a built Keras model, or does in its own `call` what
+            `keras_convinit.graph.trace` cannot read; `x` has no samples, or not the
+            shapes that the model takes; there are labels, and `loss` is not a loss, or
+            None and the model is not compiled with one, or not defined for the labels.
 
     Example:
         >>> layers = [
@@ -174,47 +159,14 @@ def signal_report(
         Zhang et al. 2022, *Necessary conditions for convergence of CNNs and
         initialization of convolution kernels*, eq. 4 (alpha) and eq. 6 (beta).
     """
-    if not (isinstance(model, keras.Model) and model.built):
-        raise ValueError(
-            f"`model` must be a built Keras model. Received: model={model!r}"
-        )
-    with backend.preserve_state(model):
-        batch = _data.take_first_batch(model, x, y)
-        # Labels of a data set may be there for something else.
-        of_use = y is not None or loss is not None or model.compiled
-        x, y = batch.x, batch.y if of_use else None
-        identity: tuple[Any, ...] = ()
-        if y is not None:
-            loss = resolve_loss(model, loss)
-            identity = identify_loss(model, loss)
-        layers = tuple((id(layer), layer.trainable) for layer in model.layers)
-        variables = tuple(id(variable) for variable in model.trainable_variables)
-        # What is known of steps goes for one structure of the data and one size.
-        kinds = keras.tree.map_structure(
-            lambda each: (tuple(each.shape[1:]), str(each.dtype)), x
-        )
-        measurer = remembered(
-            model,
-            "signals",
-            (layers, variables, repr(kinds), *identity),
-            lambda: Measurer(
-                model,
-                make_executable(
-                    trace_opened(model, x, training=True),
-                    stay_whole=regularizes_outputs,
-                ),
-                loss,
-                y is not None,
-            ),
-        )
-        measurement = measurer(x, y, batch.weights, seed)
-    rows = rows_of(measurement)
+    measurement = measure_signals(model, x, y, loss, seed)
+    rows = make_rows(measurement)
     return SignalReport(
         rows,
         measurement.inputs,
-        measurement.loss if y is not None else None,
-        troubles_of(measurement.steps, rows),
-        duplicates_of(measurement),
+        measurement.loss,
+        find_issues(measurement.steps, rows),
+        find_duplicates(measurement),
         tuple(
             step.path for step in measurement.steps if is_custom_composite(step.layer)
         ),

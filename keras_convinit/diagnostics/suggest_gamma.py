@@ -1,18 +1,18 @@
-"""A gamma for eq. 41, from how much one step would change the kernels."""
+"""A gamma for eq. 41, from how much one training step would change the kernels."""
 
 import dataclasses
 import statistics
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
 
 from keras_convinit._checks import positive
-from keras_convinit._data import take_first_batch
-from keras_convinit.diagnostics.signal_report import signal_report
-from keras_convinit.diagnostics.signal_row import SignalRow
-from keras_convinit.graph import KernelContext, analyze
+from keras_convinit._types import DataLike, KerasModel, LossLike, Tensor
+from keras_convinit.diagnostics._forward import Step, read_value
+from keras_convinit.diagnostics._probe import measure_signals
+from keras_convinit.diagnostics.signal_row import SignalRow, make_rows
+from keras_convinit.graph import KernelContext, analyze_program
 from keras_convinit.scales import backward_scale
 
 # One per cent of a kernel's norm in the first step.
@@ -21,12 +21,17 @@ TARGET = 0.01
 
 @dataclasses.dataclass(frozen=True)
 class RelativeChange:
-    """What one step of plain gradient descent does to a kernel.
+    """Change of a kernel by one step of plain gradient descent.
 
     Args:
-        path: The layer, as in the rows of a report: in a stack that of a block.
-        gamma: That of eq. 41 for the kernel as it is: backward_scale / (fan_out Var).
+        path: Path of the layer, as in the rows of a report: in a stack that of a block.
+        gamma: Gamma of eq. 41 for the kernel as it is: backward_scale / (fan_out Var).
         change: learning_rate * ||gradient|| / ||kernel||.
+
+    Example:
+        >>> from keras_convinit.diagnostics import RelativeChange
+        >>> RelativeChange("dense", gamma=0.5, change=0.02).change
+        0.02
     """
 
     path: str
@@ -39,11 +44,11 @@ class GammaSuggestion:
     """A gamma, and the numbers that it comes from.
 
     Args:
-        gamma: With it the median of the changes is the target.
-        target: The relative change that was asked for.
-        learning_rate: The learning rate.
-        median: The median of the changes as the model is.
-        rows: One for each kernel with a normalisation behind it, of a stack one for
+        gamma: Gamma with which the median of the changes is the target.
+        target: Relative change that was asked for.
+        learning_rate: Learning rate of the step.
+        median: Median of the changes as the model is.
+        rows: One for each kernel with a normalization behind it, of a stack one for
             each block.
 
     Example:
@@ -70,7 +75,7 @@ class GammaSuggestion:
     rows: tuple[RelativeChange, ...]
 
     def __str__(self) -> str:
-        """A line for each kernel, and what follows from them."""
+        """Returns a line for each kernel, and the gamma that follows from them."""
         lines = [f"{'kernel of':<48}{'gamma now':>12}{'change':>12}"]
         lines += [
             f"{row.path[-47:]:<48}{row.gamma:>12.4g}{row.change:>12.3g}"
@@ -84,18 +89,18 @@ class GammaSuggestion:
 
 
 def suggest_gamma(
-    model: keras.Model,
-    x: Any,
-    y: Any,
+    model: KerasModel,
+    x: DataLike,
+    y: DataLike,
     learning_rate: float,
-    loss: Any = None,
+    loss: LossLike = None,
     *,
     target: float = TARGET,
 ) -> GammaSuggestion:
-    """Proposes a gamma for a network with batch normalisation and a learning rate.
+    """Proposes a gamma for a network with batch normalization and a learning rate.
 
     This is ours. The paper finds that gamma goes with the learning rate and gives no
-    formula. In front of a normalisation the size of a kernel changes neither the
+    formula. In front of a normalization the size of a kernel changes neither the
     signal nor the error signal, but its gradient is inversely proportional to it, so
     that a step changes the kernel by
 
@@ -107,19 +112,20 @@ def suggest_gamma(
     model's own.
 
     Args:
-        model: A built model, initialised in any way.
+        model: A built model, initialized in any way.
         x: A batch, as `signal_report` takes it.
-        y: Labels; None for a data set that has them.
-        learning_rate: That of the first steps.
+        y: Labels; None for those of a data set.
+        learning_rate: Learning rate of the first steps.
         loss: As of `signal_report`.
-        target: The relative change to aim at.
+        target: Relative change to aim at.
 
     Returns:
         The gamma, and the numbers for each kernel.
 
     Raises:
-        ValueError: An argument is not what is said here, no kernel has a normalisation
-            behind it, or the gradient is not finite or zero.
+        ValueError: `learning_rate` or `target` is not a positive number; there are no
+            labels; no kernel has a normalization behind it; the gradient is not finite,
+            or zero; or as of `signal_report`.
 
     Example:
         >>> model = keras.Sequential(
@@ -142,27 +148,26 @@ def suggest_gamma(
     """
     learning_rate = positive("learning_rate", learning_rate)
     target = positive("target", target)
-    batch = take_first_batch(model, x, y)
-    report = signal_report(model, (batch.x, batch.y, batch.weights), loss=loss)
-    if report.loss is None:
+    measurement = measure_signals(model, x, y, loss, seed=0)
+    if measurement.loss is None:
         raise ValueError(
             "`y` must be labels, or come with a data set in `x`. Received: y=None"
         )
-    measured = {row.path: row for row in report.rows}
+    measured = list(zip(measurement.steps, make_rows(measurement), strict=True))
     rows = [
         RelativeChange(
             row.path,
-            _gamma_of(site, values),
+            _compute_gamma(site, values),
             learning_rate * row.gradient_norm / row.weight_norm,
         )
-        for site in analyze(model, batch.x).kernels
+        for site in analyze_program(measurement.program, model).kernels
         if site.normalized and site.kernel.gain is None
-        for row, values in _measured(site, measured)
+        for row, values in _find_rows(site, measured)
         if row.gradient_norm is not None and row.weight_norm
     ]
     if not rows:
         raise ValueError(
-            "`model` must have kernels with a normalisation right behind them. "
+            "`model` must have kernels with a normalization right behind them. "
             f"Received: the model {model.name!r}, which has none"
         )
     # At gamma 1; what is proportional to gamma has its median there too.
@@ -181,25 +186,20 @@ def suggest_gamma(
     )
 
 
-def _measured(
-    site: KernelContext, rows: dict[str, SignalRow]
-) -> Iterator[tuple[SignalRow, Any]]:
-    """The rows of a kernel, with its values: of a stack's one for each block."""
-    values = keras.ops.convert_to_tensor(site.kernel.variable)
-    if not site.kernel.stacked:
-        yield rows[site.path], values
-        return
-    names = site.path.split("/")
-    for number in range(values.shape[0]):
-        # The path does not say which of its names is that of the stack.
-        paths = (
-            "/".join([*names[:place], site.layer.block_path(number), *names[place:]])
-            for place in range(1, len(names))
-        )
-        yield next(rows[path] for path in paths if path in rows), values[number]
+def _find_rows(
+    site: KernelContext, measured: Sequence[tuple[Step, SignalRow]]
+) -> Iterator[tuple[SignalRow, Tensor]]:
+    """Finds the first row of a kernel, of a stack's one for each block, with values."""
+    seen = set()
+    for step, row in measured:
+        for variable, block in step.owners:
+            if variable is site.kernel.variable and block not in seen:
+                seen.add(block)
+                yield row, read_value(keras.ops.convert_to_tensor(variable), block)
 
 
-def _gamma_of(site: KernelContext, values: Any) -> float:
+def _compute_gamma(site: KernelContext, values: Tensor) -> float:
+    """Computes the gamma of eq. 41 that a kernel with these values has."""
     values = keras.ops.cast(values, "float32")
     variance = float(
         keras.ops.convert_to_numpy(keras.ops.mean(keras.ops.square(values)))

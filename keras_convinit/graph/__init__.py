@@ -7,15 +7,18 @@ each kernel.
 from keras_convinit.graph._activation import canonicalize as canonical_activation
 from keras_convinit.graph._activation import get_fused as fused_activation
 from keras_convinit.graph._activation import get_name as activation_name
+from keras_convinit.graph._activation import is_activation
+from keras_convinit.graph._effect import NORMALIZATIONS, is_addition
 from keras_convinit.graph._expansion import (
     BlockBegins,
     BlockEnds,
+    RegularizedOutputs,
     make_executable,
     regularizes_outputs,
 )
 from keras_convinit.graph._own_layers import is_custom_composite, is_custom_layer
-from keras_convinit.graph.analyzing import analyze
-from keras_convinit.graph.composites import ScaledSum, expand
+from keras_convinit.graph.analyzing import analyze, analyze_program
+from keras_convinit.graph.composites import Cast, ScaledSum, expand
 from keras_convinit.graph.model_analysis import (
     Conflict,
     KernelContext,
@@ -27,27 +30,35 @@ from keras_convinit.graph.program import (
     OpenedCall,
     Program,
     TensorRef,
+    as_input,
     takes_training,
 )
 from keras_convinit.graph.tracing import trace, trace_opened
 
 __all__ = [
+    "NORMALIZATIONS",
     "BlockBegins",
     "BlockEnds",
+    "Cast",
     "Conflict",
     "KernelContext",
     "LayerCall",
     "ModelAnalysis",
     "OpenedCall",
     "Program",
+    "RegularizedOutputs",
     "ScaledSum",
     "TensorRef",
     "Unread",
     "activation_name",
     "analyze",
+    "analyze_program",
+    "as_input",
     "canonical_activation",
     "expand",
     "fused_activation",
+    "is_activation",
+    "is_addition",
     "is_custom_composite",
     "is_custom_layer",
     "make_executable",

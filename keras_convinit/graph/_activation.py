@@ -64,6 +64,20 @@ def canonicalize(activation: Any) -> Any:
     return None if linear else activation
 
 
+def is_activation(layer: Any) -> bool:
+    """Returns True if a layer or operation is nothing but an activation.
+
+    Args:
+        layer: A layer or operation.
+
+    Example:
+        >>> from keras_convinit.graph import is_activation
+        >>> is_activation(keras.layers.ReLU()), is_activation(keras.layers.Dense(2))
+        (True, False)
+    """
+    return isinstance(layer, LAYERS) or canonicalize(layer) is not layer
+
+
 def is_same(first: Any, second: Any) -> bool:
     """Returns True if two activations are the same function."""
     return first is second or get_key(first) == get_key(second)

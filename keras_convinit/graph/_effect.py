@@ -12,11 +12,10 @@ import numpy as np
 from keras_convinit._kinds import HOMOGENEOUS_LAYERS
 from keras_convinit.activations import resolve_activation
 from keras_convinit.graph._activation import (
-    LAYERS,
-    OPERATIONS,
     canonicalize,
     get_fused,
     get_key,
+    is_activation,
 )
 from keras_convinit.graph.composites import Cast, ScaledSum
 from keras_convinit.graph.program import LayerCall, Program, TensorRef
@@ -57,7 +56,7 @@ class Effect:
     factor: float | None = 1.0
 
 
-_NORMALIZATIONS = tuple(
+NORMALIZATIONS = tuple(
     getattr(keras.layers, name)
     for name in (
         "BatchNormalization",
@@ -139,13 +138,13 @@ def classify_call(call: LayerCall, program: Program, has_kernels: bool) -> Effec
     # What is no signal any more, such as a comparison, is no activation of one.
     if not inputs or not gives:
         return Effect(OpKind.SOURCE, ())
-    if isinstance(layer, _NORMALIZATIONS):
+    if isinstance(layer, NORMALIZATIONS):
         return Effect(OpKind.NORMALIZATION, inputs)
     if isinstance(layer, Cast):
         return Effect(OpKind.PASS, inputs[:1])
     if len(inputs) > 1:
         return _of_several(layer, inputs)
-    if isinstance(layer, LAYERS) or _name(layer) in OPERATIONS:
+    if is_activation(layer):
         activation = canonicalize(layer)
         return Effect(
             OpKind.PASS if activation is None else OpKind.ACTIVATION, inputs, activation
@@ -164,7 +163,16 @@ def classify_call(call: LayerCall, program: Program, has_kernels: bool) -> Effec
 
 
 def is_addition(layer: Any) -> bool:
-    """Returns True if a layer or operation adds up its inputs."""
+    """Returns True if a layer or operation adds up its inputs.
+
+    Args:
+        layer: A layer or operation.
+
+    Example:
+        >>> from keras_convinit.graph import is_addition
+        >>> is_addition(keras.layers.Add())
+        True
+    """
     return isinstance(layer, keras.layers.Add | ScaledSum) or _name(layer) == "add"
 
 

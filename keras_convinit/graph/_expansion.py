@@ -77,6 +77,7 @@ class BlockBegins(MaskPreservingOperation):
     Args:
         stack: The stack.
         index: The number of the block, from 0.
+        prefix: What the paths of the calls in the block begin with.
 
     Example:
         >>> from keras_convinit.graph import BlockBegins
@@ -86,10 +87,11 @@ class BlockBegins(MaskPreservingOperation):
         1.0
     """
 
-    def __init__(self, stack: Any, index: int) -> None:
+    def __init__(self, stack: Any, index: int, prefix: str = "") -> None:
         super().__init__(name="block_begins")
         self.stack = stack
         self.index = index
+        self.prefix = prefix
 
     def call(self, x: Any) -> Any:
         """Returns its input."""
@@ -106,6 +108,7 @@ class BlockEnds(BlockBegins):
     Args:
         stack: The stack.
         index: The number of the block, from 0.
+        prefix: What the paths of the calls in the block begin with.
 
     Example:
         >>> from keras_convinit.graph import BlockEnds
@@ -114,6 +117,32 @@ class BlockEnds(BlockBegins):
         >>> float(BlockEnds(stack, 0)(np.ones(1))[0])
         1.0
     """
+
+
+class RegularizedOutputs(MaskPreservingOperation):
+    """Marks outputs that a layer would regularize if it were called; the identity.
+
+    Args:
+        layer: A layer with an activity regularizer, whose parts are called instead.
+
+    Example:
+        >>> from keras_convinit.graph import RegularizedOutputs
+        >>> layer = keras.layers.Dense(2, activity_regularizer="l2")
+        >>> float(RegularizedOutputs(layer)(np.ones(1))[0])
+        1.0
+    """
+
+    def __init__(self, layer: Any) -> None:
+        super().__init__(name="regularized_outputs")
+        self.layer = layer
+
+    def call(self, x: Any) -> Any:
+        """Returns its input."""
+        return x
+
+    def compute_output_spec(self, x: Any) -> Any:
+        """Returns the spec of its input."""
+        return keras.KerasTensor(x.shape, dtype=x.dtype)
 
 
 class _Writer:
@@ -154,9 +183,11 @@ class _Writer:
                 self._call(each.whole, names, suffix, fresh)
             elif each.block is not None:
                 self._each_block(each, each.block, names, suffix, fresh)
+                self._regularize(each, names, suffix)
             else:
                 start = each.whole.index
                 self.copy(start, each.end, each.parts, names, suffix, fresh)
+                self._regularize(each, names, suffix)
         self._plain(first, end, names, suffix, fresh)
 
     def _plain(
@@ -174,17 +205,34 @@ class _Writer:
         fresh: bool,
     ) -> None:
         start, enters, leaves = block
-        stack = opened.whole.layer
+        stack, prefix = opened.whole.layer, opened.prefix
         self._plain(opened.whole.index, start, names, suffix, fresh)
         x = names.get(enters, enters)
         for index in range(stack.num_blocks):
             path = f"{suffix}[{index}]"
-            inside = {enters: self._mark(BlockBegins(stack, index), x, opened, path)}
+            begins = BlockBegins(stack, index, prefix)
+            inside = {enters: self._mark(begins, x, opened, path)}
             self.copy(start, opened.end, opened.parts, inside, path, fresh=True)
-            x = self._mark(BlockEnds(stack, index), inside[leaves], opened, path)
+            ends = BlockEnds(stack, index, prefix)
+            x = self._mark(ends, inside[leaves], opened, path)
         names[leaves] = x
 
-    def _mark(self, mark: BlockBegins, x: int, opened: OpenedCall, suffix: str) -> int:
+    def _regularize(
+        self, opened: OpenedCall, names: dict[int, int], suffix: str
+    ) -> None:
+        layer = opened.whole.layer
+        if regularizes_outputs(layer):
+            for output in opened.whole.outputs:
+                x = names.get(output, output)
+                names[output] = self._mark(RegularizedOutputs(layer), x, opened, suffix)
+
+    def _mark(
+        self,
+        mark: BlockBegins | RegularizedOutputs,
+        x: int,
+        opened: OpenedCall,
+        suffix: str,
+    ) -> int:
         path = f"{opened.whole.path}/{mark.name}{suffix}"
         number = self._new(x)
         self._add(LayerCall(0, mark, path, (TensorRef(x),), {}, (x,), (number,)))

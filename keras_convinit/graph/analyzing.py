@@ -284,7 +284,25 @@ def analyze(model: Any, data: Any = None) -> ModelAnalysis:
         >>> [(site.path, site.classifier) for site in analyze(model).kernels]
         [('conv', False), ('dense', True)]
     """
-    program = trace_opened(model, data)
+    return analyze_program(trace_opened(model, data), model)
+
+
+def analyze_program(program: Program, model: Any) -> ModelAnalysis:
+    """Reads what stands around each kernel of a model that has been traced.
+
+    Args:
+        program: The program of the model, from `trace_opened`.
+        model: The model.
+
+    Returns:
+        As `analyze`.
+
+    Example:
+        >>> from keras_convinit.graph import analyze_program, trace_opened
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> len(analyze_program(trace_opened(model), model).kernels)
+        1
+    """
     owners = _owners(program.opened)
     unread: dict[int, Unread] = {}
     kernels = [_kernels(call, program, unread) for call in program.calls]

@@ -174,6 +174,11 @@ class Cast(MaskPreservingOperation):
     Args:
         shape: The shape that is taken; a last axis of length 1 is added or removed.
         dtype: The dtype that is taken.
+
+    Example:
+        >>> from keras_convinit.graph import Cast
+        >>> tuple(Cast((None, 1), "float32")(np.ones(3)).shape)
+        (3, 1)
     """
 
     def __init__(self, shape: Any, dtype: str) -> None:

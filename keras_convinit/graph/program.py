@@ -77,6 +77,7 @@ class OpenedCall:
         block: Of a stack, whose block is there once: the index of its first call, and
             the numbers of the values that enter and leave it. None for other layers.
         runs: Whether the parts can be run, and not only read.
+        prefix: What the paths of the parts begin with, without the "/" behind it.
 
     Example:
         >>> from keras_convinit.graph import trace_opened
@@ -93,6 +94,7 @@ class OpenedCall:
     parts: "tuple[OpenedCall, ...]" = ()
     block: tuple[int, int, int] | None = None
     runs: bool = True
+    prefix: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,6 +222,11 @@ def as_input(x: Any, shape: Shape, dtype: str) -> Any:
 
     Returns:
         The tensor.
+
+    Example:
+        >>> from keras_convinit.graph import as_input
+        >>> tuple(as_input(np.ones(3), (None, 1), "float32").shape)
+        (3, 1)
     """
     if not (isinstance(x, np.ndarray | np.generic | float | int) or ops.is_tensor(x)):
         return x

@@ -311,7 +311,9 @@ class Recorder:
         linked = self._connected(outputs, args, kwargs)
         whole = self._call(place, layer, first, args, kwargs, linked)
         runs = not isinstance(layer, keras.layers.TimeDistributed)
-        self.opened.append(OpenedCall(whole, len(self.calls), parts, block, runs))
+        self.opened.append(
+            OpenedCall(whole, len(self.calls), parts, block, runs, place.prefix)
+        )
         return linked
 
     def _one_block(

@@ -48,7 +48,7 @@ class AbstractWeightNorm(keras.layers.Layer):
     """
 
     # The kernel of the ordinary layer, here v. Not as a bare variable, which Keras
-    # would count among those of the layer that holds it.
+    # would count among those of whoever holds it.
     _built_direction: Kernel | None = None
     weight_norm_gain: Any = None
     _gain_factor = 1.0

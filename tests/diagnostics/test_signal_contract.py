@@ -34,9 +34,13 @@ def network(**kwargs):
     )
 
 
+def array(x):
+    return np.array(keras.ops.convert_to_numpy(x))
+
+
 def everything(model):
     variables = [*model.variables, *model.optimizer.variables]
-    return {v.path: np.array(keras.ops.convert_to_numpy(v)) for v in variables}
+    return {v.path: array(v) for v in variables}
 
 
 def test_the_model_is_left_as_it_is():
@@ -44,7 +48,9 @@ def test_the_model_is_left_as_it_is():
     model.compile("adam", LOSS, metrics=["accuracy"])
     model.train_on_batch(X, Y)
     before, outputs = everything(model), [layer.output for layer in model.layers]
-    generator = keras.random.uniform((3,), seed=None)
+    keras.utils.set_random_seed(7)
+    drawn = array(keras.random.uniform((3,)))
+    keras.utils.set_random_seed(7)
     for y in (Y, None):
         signal_report(model, X, y)
     after = everything(model)
@@ -52,8 +58,24 @@ def test_the_model_is_left_as_it_is():
     for path, value in before.items():
         np.testing.assert_array_equal(value, after[path], err_msg=path)
     assert all(a is b.output for a, b in zip(outputs, model.layers, strict=True))
-    assert generator.shape == (3,)
+    # Neither Keras' own generator was used.
+    np.testing.assert_array_equal(array(keras.random.uniform((3,))), drawn)
     assert np.all(np.isfinite(model.train_on_batch(X, Y)))
+
+
+def test_the_error_signal_follows_from_the_seed_alone():
+    """Whatever the generators that belong to nobody are at."""
+    model = network()
+    # The first is not compiled, and rounds otherwise.
+    reports = []
+    for number in range(4):
+        keras.utils.set_random_seed(number)
+        reports.append(signal_report(model, X, seed=number // 3))
+    plain, first, second, other = (report.rows for report in reports)
+    assert first == second
+    for one, compiled in zip(plain, first, strict=True):
+        assert one.error_norm == pytest.approx(compiled.error_norm, rel=1e-4)
+    assert other[0].error_norm != pytest.approx(first[0].error_norm, rel=1e-3)
 
 
 def test_statistics_of_the_batch_and_dropout_are_those_of_training():
@@ -188,7 +210,7 @@ def test_channels_that_come_first():
     assert found.inputs[0] == pytest.approx(expected.inputs[0])
     for one, other in zip(found.rows, expected.rows, strict=True):
         assert one.channels == other.channels == 4
-        for name in ("forward_norm", "predicted_alpha", "dead_share", "weight_norm"):
+        for name in ("forward_norm", "predicted_alpha", "dead_fraction", "weight_norm"):
             value = getattr(one, name)
             assert value == (
                 None if value is None else pytest.approx(getattr(other, name), 1e-4)
@@ -215,7 +237,7 @@ def test_a_model_with_a_call_of_its_own():
     rows = signal_report(model, x).rows
     assert [row.path for row in rows] == ["first", "inner/second", "add", "relu"]
     assert all(row.predicted_alpha is not None for row in rows)
-    assert rows[-1].dead_share is not None
+    assert rows[-1].dead_fraction is not None
 
 
 def test_a_model_without_weights():

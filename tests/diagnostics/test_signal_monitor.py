@@ -107,7 +107,7 @@ def test_scalars_for_tensorboard(tmp_path):
         steps, values = zip(*found[f"signal/{path}/{name}"], strict=True)
         assert steps == (0, 1, 2)
         np.testing.assert_allclose(values, [getattr(row, name) for row in rows], 1e-5)
-    assert "signal/norm/dead_share" not in found
+    assert "signal/norm/dead_fraction" not in found
     assert len(found["signal/loss"]) == 3
 
 

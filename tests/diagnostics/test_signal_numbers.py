@@ -110,9 +110,9 @@ def test_a_dense_network():
     assert rows["a"].weight_norm == close(np.linalg.norm(kernel))
     # Of a normalisation gamma and beta, which is zero.
     assert rows["d"].weight_norm == close(np.sqrt(6))
-    assert rows["a"].dead_share == np.mean(np.all(signals["a"] == 0, axis=0))
-    assert rows["b"].dead_share == 0
-    assert rows["c"].dead_share is rows["e"].dead_share is None
+    assert rows["a"].dead_fraction == np.mean(np.all(signals["a"] == 0, axis=0))
+    assert rows["b"].dead_fraction == 0
+    assert rows["c"].dead_fraction is rows["e"].dead_fraction is None
 
 
 def gaussian(function, variance):
@@ -137,7 +137,6 @@ def test_predictions_of_a_dense_network():
     expected = np.sqrt(6 * gaussian(np.tanh, variance)) / norm
     assert rows["b"].predicted_alpha == pytest.approx(expected, rel=5e-3)
     assert rows["c"].predicted_alpha == close(1)
-    both = np.hypot(norm, per_position(signals["b"]))
     assert rows["d"].predicted_alpha == close(np.sqrt(6) / per_position(signals["c"]))
     assert rows["e"].predicted_alpha == close(np.sqrt(np.sum(we**2) / 6))
     assert rows["d"].predicted_beta == close(np.sqrt(np.sum(we**2) / 3))
@@ -149,7 +148,6 @@ def test_predictions_of_a_dense_network():
     behind = per_sample(errors["b"]) ** 2 + around
     expected = np.sqrt((through + around) / behind)
     assert rows["a"].predicted_beta == pytest.approx(expected, rel=5e-3)
-    assert both > 0
 
 
 def test_a_convolution_with_a_stride():

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from keras_convinit import signal_report
-from keras_convinit.diagnostics import SignalReport, SignalRow, Trouble
-from keras_convinit.diagnostics._figure import forward_line
+from keras_convinit.diagnostics import SignalIssue, SignalReport, SignalRow
+from keras_convinit.diagnostics._views import predict_forward_norms
 from keras_convinit.layers import ScaledResidual
 
 
@@ -32,15 +32,15 @@ def row(index, **changes):
         "predicted_beta": None,
         "weight_norm": 1.5e9,
         "gradient_norm": 3e-30,
-        "dead_share": number,
+        "dead_fraction": number,
     }
     return SignalRow(**{**values, **changes})
 
 
 def report(count=3):
     rows = tuple(row(index) for index in range(count))
-    troubles = (Trouble("vanishing", "forward", 1, rows[1].path, 0.05),)
-    return SignalReport(rows, (1.0,), None, troubles, (("a.kernel", "b.kernel"),) * 4)
+    issues = (SignalIssue("vanishing", "forward", 1, rows[1].path, 0.05),)
+    return SignalReport(rows, (1.0,), None, issues, (("a.kernel", "b.kernel"),) * 4)
 
 
 def test_the_table_fits_a_hundred_columns():
@@ -89,7 +89,7 @@ def test_plain_data():
     assert plain["verdict"] == found.verdict
     assert plain["rows"][0]["error_norm"] is None
     assert plain["rows"][0]["alpha"] == 12345.6
-    assert plain["troubles"][0]["kind"] == "vanishing"
+    assert plain["issues"][0]["kind"] == "vanishing"
     assert found.rows[0].to_dict()["path"] == found.rows[0].path
 
 
@@ -109,7 +109,7 @@ def test_the_figure(depth, tmp_path):
     np.testing.assert_allclose(points.get_ydata(), expected)
     first = found.rows[0].predicted_alpha * found.inputs[0]
     assert line.get_ydata()[0] == pytest.approx(first)
-    marked = [t for t in found.troubles if t.direction == "forward"]
+    marked = [t for t in found.issues if t.direction == "forward"]
     assert len(above.get_lines()) == 2 + len(marked)
     errors = [each.error_norm for each in found.rows]
     np.testing.assert_allclose(below.get_lines()[0].get_ydata(), errors)
@@ -131,7 +131,7 @@ def test_the_predicted_line_of_residual_blocks_is_the_theorem():
         x = ScaledResidual(branch, 20)(x)
     model = keras.Model(inputs, keras.layers.Dense(2)(x))
     found = signal_report(model, random(256, 64))
-    line = forward_line(found.rows, found.inputs)
+    line = predict_forward_norms(found.rows, found.inputs)
     (start,) = found.inputs
     # Of every pair of rows the second is the sum.
     growth = [line[index] / start for index in range(1, 40, 2)]

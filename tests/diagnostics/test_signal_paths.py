@@ -46,7 +46,7 @@ def network(step, count=8):
 
 
 def kinds(model):
-    return [(one.kind, one.direction) for one in signal_report(model, X).troubles]
+    return [(one.kind, one.direction) for one in signal_report(model, X).issues]
 
 
 BOTH = {
@@ -64,7 +64,7 @@ def test_of_layers_of_somebodys_own(scale):
     first, second = signal_report(written_out, X), signal_report(blocks, X)
     assert kinds(written_out) == BOTH[scale]
     found = [
-        [(one.kind, one.direction, one.row, one.ratio) for one in report.troubles]
+        [(one.kind, one.direction, one.row, one.ratio) for one in report.issues]
         for report in (first, second)
     ]
     assert found[0] == found[1]
@@ -101,7 +101,7 @@ def test_products_are_looked_at():
         x = convolution(8)(x)
         x = L.Multiply()([x, L.Conv2D(8, 1, **gate)(x)])
     x = L.GlobalAveragePooling2D()(x)
-    (forward, backward) = signal_report(keras.Model(inputs, L.Dense(2)(x)), X).troubles
+    (forward, backward) = signal_report(keras.Model(inputs, L.Dense(2)(x)), X).issues
     assert (forward.kind, backward.kind) == ("vanishing", "vanishing")
 
 

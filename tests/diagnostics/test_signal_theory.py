@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 import keras_convinit.initializers as ours
-from keras_convinit import signal_report
-from keras_convinit.diagnostics._figure import backward_line, forward_line
+from keras_convinit import Geometry, signal_report
+from keras_convinit.diagnostics import signal_row
+from keras_convinit.diagnostics._views import predict_error_norms, predict_forward_norms
 from keras_convinit.layers import ScaledResidual, WeightNormDense
 
 WIDTH, DEPTH, BATCH = 256, 30, 16
@@ -65,8 +66,7 @@ ALPHA = {
 }
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_thirty_layers(scheme):
+def check_thirty_layers(scheme):
     report = signal_report(SCHEMES[scheme](), X)
     rows = report.rows
     for row in rows:
@@ -74,7 +74,7 @@ def test_thirty_layers(scheme):
             assert abs(np.log(row.alpha / row.predicted_alpha)) < LAYER, row.path
         if row.predicted_beta is not None:
             assert abs(np.log(row.beta / row.predicted_beta)) < LAYER, row.path
-    lines = forward_line(rows, report.inputs), backward_line(rows)
+    lines = predict_forward_norms(rows, report.inputs), predict_error_norms(rows)
     measured = [[r.forward_norm for r in rows], [r.error_norm for r in rows]]
     for line, norms in zip(lines, measured, strict=True):
         assert np.abs(np.log(np.divide(norms, line))).max() < NETWORK
@@ -86,11 +86,54 @@ def test_thirty_layers(scheme):
     assert all(row.predicted_alpha is not None for row in rows)
 
 
-def test_wrong_formulas_would_be_seen():
-    # A fan or an activation that is wrong is a factor of at least sqrt(2) a layer.
-    assert np.log(np.sqrt(2)) * DEPTH > 3 * NETWORK
-    # Gamma read as its square is one of 1 / sqrt(0.8).
-    assert np.log(1 / np.sqrt(0.8)) * DEPTH > NETWORK
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_thirty_layers(scheme):
+    check_thirty_layers(scheme)
+
+
+def without_activation(activation, variance=1.0):
+    return 1.0
+
+
+def with_another_fan_out(geometry, stride_aware=False):
+    fan_in, fan_out = FANS(geometry, stride_aware=stride_aware)
+    return fan_in, 2 * fan_out
+
+
+def with_another_fan_in(geometry, stride_aware=False):
+    fan_in, fan_out = FANS(geometry, stride_aware=stride_aware)
+    return 2 * fan_in, fan_out
+
+
+FANS = Geometry.fans
+WRONG = {
+    "forward scale": (signal_row, "forward_scale", without_activation),
+    "backward scale": (signal_row, "backward_scale", without_activation),
+    # The initializers are to stay right: none of the schemes here draws by them.
+    "fan_out": (Geometry, "fans", with_another_fan_out),
+    "fan_in": (Geometry, "fans", with_another_fan_in),
+}
+
+
+@pytest.mark.parametrize(
+    ("scheme", "formula"),
+    [
+        *(("he", formula) for formula in WRONG),
+        # Of what comes back to a scaled block its branch is too small a part.
+        *(("residual", formula) for formula in WRONG if formula != "backward scale"),
+    ],
+)
+def test_wrong_formulas_are_seen(scheme, formula, monkeypatch):
+    monkeypatch.setattr(*WRONG[formula])
+    with pytest.raises(AssertionError):
+        check_thirty_layers(scheme)
+
+
+def test_a_gamma_that_is_squared_is_seen(monkeypatch):
+    squared = lambda: plain(lambda: ours.ZhangBackward(gamma=0.8**2))  # noqa: E731
+    monkeypatch.setitem(SCHEMES, "gamma", squared)
+    with pytest.raises(AssertionError):
+        check_thirty_layers("gamma")
 
 
 def first_beyond(norms, start, limit=10):
@@ -102,7 +145,7 @@ def test_he_on_a_residual_network_explodes_at_the_right_layer():
     model = residual(scaled=False)
     report = signal_report(model, X)
     rows = report.rows
-    forward = next(t for t in report.troubles if t.direction == "forward")
+    forward = next(t for t in report.issues if t.direction == "forward")
     assert forward.kind == "exploding"
     # What counts is the sums; branches are led around.
     norms = [row.forward_norm for row in rows[2::3]]
@@ -121,10 +164,10 @@ def test_scaled_it_is_steady():
 
 def test_glorot_on_deep_relu_vanishes():
     report = signal_report(SCHEMES["glorot"](), X)
-    kinds = {(trouble.direction, trouble.kind) for trouble in report.troubles}
+    kinds = {(issue.direction, issue.kind) for issue in report.issues}
     assert kinds == {("forward", "vanishing"), ("backward", "vanishing")}
     rows = report.rows
-    forward, backward = report.troubles
+    forward, backward = report.issues
     norms = [row.forward_norm for row in rows]
     assert forward.row == first_beyond(norms, norms[0])
     # Backward it starts before the last layer, which is taken for a classifier.

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_convinit import initialize, suggest_gamma
+from keras_convinit.graph import tracing
 from keras_convinit.layers import ScaledResidualStack
 
 layers = keras.layers
@@ -133,7 +134,7 @@ def test_a_stack_has_the_numbers_of_its_blocks(kind):
         ({"learning_rate": 0}, "`learning_rate` must be"),
         ({"target": -1.0}, "`target` must be"),
         ({"y": None}, "`y` must be labels"),
-        ({"model": network(normalized=False)}, "a normalisation right behind them"),
+        ({"model": network(normalized=False)}, "a normalization right behind them"),
     ],
 )
 def test_bad_arguments(arguments, message, data):
@@ -141,3 +142,21 @@ def test_bad_arguments(arguments, message, data):
     given = {"model": network(), "x": x, "y": y, "learning_rate": RATE, "loss": LOSS}
     with pytest.raises(ValueError, match=message):
         suggest_gamma(**{**given, **arguments})
+
+
+@pytest.mark.parametrize("kind", [keras.Sequential, Own])
+def test_a_model_is_traced_once(kind, monkeypatch):
+    traced = []
+    record = tracing._recorded
+
+    def counted(*args):
+        traced.append(args)
+        return record(*args)
+
+    monkeypatch.setattr(tracing, "_recorded", counted)
+    branch = [layers.Dense(6, name="dense"), layers.LayerNormalization()]
+    model = kind([layers.Dense(6), ScaledResidualStack(branch, 2), layers.Dense(5)])
+    x, y = np.ones((4, 6)), np.arange(4)
+    model(x)
+    assert len(suggest_gamma(model, x, y, RATE, LOSS).rows) == 2
+    assert len(traced) == 1

@@ -10,8 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_convinit._event_file import EventFile
 from keras_convinit._interruption import check_interruption
-from keras_convinit.diagnostics._event_file import EventFile
 from keras_convinit.lab.files import unwritable, write_text
 from keras_convinit.lab.training import checkpoint, generators
 from keras_convinit.lab.training.divergence import Divergence

@@ -9,19 +9,19 @@ from typing import Any
 
 
 class EventFile:
-    """Writes scalars into a folder that TensorBoard reads.
+    """File of scalars in a folder that TensorBoard reads.
 
-    Not by TensorBoard's own writer, whose thread ends in a traceback on a full disk.
+    TensorBoard's own writer is not used: its thread ends in a traceback on a full disk.
 
     Args:
-        folder: The folder, which is made where it is missing.
+        folder: Folder, which is created if it does not exist.
 
     Raises:
         ModuleNotFoundError: tensorboard is not installed.
-        OSError: It cannot be written to, here and in what follows.
+        OSError: The file cannot be written to; so do the methods.
     """
 
-    def __init__(self, folder: Any) -> None:
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
         try:
             from tensorboard.compat import tf
             from tensorboard.compat.proto import event_pb2, summary_pb2
@@ -34,7 +34,7 @@ class EventFile:
         self._event, self._summary = event_pb2.Event, summary_pb2.Summary
         # TensorBoard reads files by their time; no two have one name.
         name = f"events.out.tfevents.{time.time():.6f}.{secrets.token_hex(8)}"
-        with _as_os_errors():
+        with _raise_os_errors():
             tf.io.gfile.makedirs(str(folder))
             self._records = RecordWriter(
                 tf.io.gfile.GFile(os.path.join(str(folder), name), "wb")
@@ -43,7 +43,7 @@ class EventFile:
         self.flush()
 
     def write(self, step: int, scalars: dict[str, float]) -> None:
-        """Adds scalars by their names."""
+        """Writes scalars by their names."""
         values = [
             self._summary.Value(tag=name, simple_value=value)
             for name, value in scalars.items()
@@ -51,23 +51,23 @@ class EventFile:
         self._add(step=step, summary=self._summary(value=values))
 
     def flush(self) -> None:
-        """Sees to it that all is on disk."""
-        with _as_os_errors():
+        """Flushes what was written to disk."""
+        with _raise_os_errors():
             self._records.flush()
 
     def close(self) -> None:
-        """Ends writing; what was written is on disk."""
-        with _as_os_errors():
+        """Flushes and closes the file."""
+        with _raise_os_errors():
             self._records.close()
 
     def _add(self, **parts: Any) -> None:
         event = self._event(wall_time=time.time(), **parts)
-        with _as_os_errors():
+        with _raise_os_errors():
             self._records.write(event.SerializeToString())
 
 
 @contextlib.contextmanager
-def _as_os_errors() -> Iterator[None]:
+def _raise_os_errors() -> Iterator[None]:
     try:
         yield
     except OSError:

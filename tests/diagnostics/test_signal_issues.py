@@ -5,6 +5,9 @@ import numpy as np
 import pytest
 
 from keras_convinit import signal_report
+from keras_convinit.diagnostics import SignalRow
+from keras_convinit.diagnostics._forward import Step
+from keras_convinit.diagnostics.signal_issues import find_issues
 from keras_convinit.layers import ScaledResidualStack
 
 X = np.random.default_rng(0).standard_normal((16, 8))
@@ -25,8 +28,8 @@ def test_weights_that_are_not_finite():
     model = network(*(dense(name) for name in "abc"), keras.layers.Dense(3))
     model.get_layer("b").kernel.assign(np.full((8, 8), np.nan))
     report = signal_report(model, X)
-    trouble = report.troubles[0]
-    assert (trouble.kind, trouble.path, trouble.row) == ("not finite", "b", 1)
+    issue = report.issues[0]
+    assert (issue.kind, issue.path, issue.row) == ("not finite", "b", 1)
     assert report.verdict.startswith("not finite at b (forward)")
     assert "nan" in str(report)
     assert report.to_dict()["rows"][1]["weight_norm"] is None
@@ -45,13 +48,71 @@ def test_the_first_layer_beyond_the_limit(scale, kind):
         dense("a"), dense("b"), dense("c", scale), dense("d"), keras.layers.Dense(3)
     )
     report = signal_report(model, X)
-    forward, backward = report.troubles
+    forward, backward = report.issues
     assert (forward.kind, forward.direction, forward.path) == (kind, "forward", "c")
     # The error signal meets the weights of "c" on its way to "b".
     assert (backward.kind, backward.direction, backward.path) == (kind, "backward", "b")
     ratio = report.rows[2].forward_norm / report.rows[0].forward_norm
     assert forward.ratio == pytest.approx(ratio)
     assert f"{kind} from c (forward, x {forward.ratio:.2g})" in report.verdict
+
+
+def row_of(norm, error=1.0):
+    return SignalRow(
+        path=f"at {norm:g}",
+        type="Dense",
+        inputs=(),
+        channels=1,
+        forward_norm=norm,
+        alpha=None,
+        predicted_alpha=None,
+        factors=None,
+        error_norm=error,
+        beta=None,
+        predicted_beta=None,
+        weight_norm=1.0,
+        gradient_norm=None,
+        dead_fraction=None,
+    )
+
+
+def step_of(index, layer=None):
+    return Step(
+        path=f"step {index}",
+        layer=layer,
+        sources=(index - 1,),
+        channels=1,
+        positions=1,
+        kernels=(),
+        owners=(),
+        trainable=(index,),
+        has_unknown_kernels=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("norm", "kind"),
+    [
+        (0.1, None),
+        (0.0999, "vanishing"),
+        (10.0, None),
+        (10.01, "exploding"),
+        (0.0, None),
+        (np.inf, "not finite"),
+    ],
+)
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_the_limit_is_ten(norm, kind, direction):
+    steps = [step_of(index) for index in range(4)]
+    norms = [1.0, norm, 1.0, 1.0] if direction == "forward" else [norm, 1.0, 1.0, 1.0]
+    forward = direction == "forward"
+    rows = [row_of(*((n, 1.0) if forward else (1.0, n))) for n in norms]
+    issues = find_issues(steps, rows)
+    found = [(issue.kind, issue.direction, issue.row) for issue in issues]
+    row = 1 if forward else 0
+    assert found == ([] if kind is None else [(kind, direction, row)])
+    if kind in ("vanishing", "exploding"):
+        assert issues[0].ratio == norm
 
 
 def test_a_classifier_may_be_small():
@@ -70,9 +131,7 @@ def test_a_normalisation_makes_up_for_the_size_of_a_kernel(scale):
         ]
     model = network(*layers, keras.layers.Dense(3))
     assert not [
-        trouble
-        for trouble in signal_report(model, X).troubles
-        if trouble.kind != "dead"
+        issue for issue in signal_report(model, X).issues if issue.kind != "dead"
     ]
 
 
@@ -91,7 +150,7 @@ def test_a_small_branch_is_no_loss_where_a_shortcut_leads_around():
     model = keras.Model(inputs, keras.layers.Dense(3)(x))
     assert signal_report(model, X).verdict == "steady"
     model.get_layer("b1").kernel.assign(1e9 * model.get_layer("b1").kernel)
-    forward, backward = signal_report(model, X).troubles
+    forward, backward = signal_report(model, X).issues
     assert (forward.kind, forward.path) == ("exploding", "sum1")
     assert (backward.kind, backward.path) == ("exploding", "sum0")
 
@@ -101,13 +160,13 @@ def test_dead_layers_are_named():
     model = network(dense("a"), dead, keras.layers.Dense(3))
     dead.bias.assign(-1000 * np.ones(8))
     report = signal_report(model, X)
-    assert report.rows[1].dead_share == 1
+    assert report.rows[1].dead_fraction == 1
     assert "dead: gone" in report.verdict
     half = np.where(np.arange(8) < 4, -1000.0, 1000.0)
     dead.bias.assign(half)
     report = signal_report(model, X)
-    assert report.rows[1].dead_share == 0.5
-    assert "dead" not in {trouble.kind for trouble in report.troubles}
+    assert report.rows[1].dead_fraction == 0.5
+    assert "dead" not in {issue.kind for issue in report.issues}
 
 
 def test_kernels_with_equal_content():

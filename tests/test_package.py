@@ -108,6 +108,16 @@ def test_frameworks_are_named_in_one_place(root):
         assert not frameworks & {name.split(".")[0] for name in imported(path)}, path
 
 
+def test_private_modules_stay_in_their_package(root):
+    for path in sources(root):
+        parts = path.relative_to(root / "keras_convinit").parts
+        for name in imported(path):
+            names = name.split(".")
+            if names[0] == "keras_convinit" and len(names) > 2:
+                private = any(each.startswith("_") for each in names[2:])
+                assert not private or parts[0] == names[1], f"{path} imports {name}"
+
+
 def test_private_keras_is_used_nowhere(root):
     used, owned = {}, set()
     for path in sources(root):

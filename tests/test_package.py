@@ -19,7 +19,6 @@ ORDER = [
         "_closed_forms",
         "_contents",
         "_precision",
-        "_quadrature",
         "_kinds",
         "_interruption",
         "_printable",

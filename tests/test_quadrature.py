@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from keras_convinit._quadrature import gaussian_expectation
+from keras_convinit.scales import gaussian_expectation
 
 
 @pytest.mark.parametrize("power", [0, 1, 2, 4, 8])

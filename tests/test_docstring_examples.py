@@ -28,16 +28,15 @@ def modules():
 
 
 def examples():
-    # What does not depend on the backend runs once.
-    every = keras.backend.backend() == "tensorflow"
     finder = doctest.DocTestFinder(recurse=True, exclude_empty=True)
     for module in modules():
         for test in finder.find(module, module.__name__, globs=dict(NAMES)):
-            if test.examples and (every or ".lab." not in test.name):
-                yield test
+            if test.examples:
+                once = [pytest.mark.once] if ".lab." in test.name else []
+                yield pytest.param(test, id=test.name, marks=once)
 
 
-@pytest.mark.parametrize("test", [*examples()], ids=lambda test: test.name)
+@pytest.mark.parametrize("test", [*examples()])
 def test_an_example_runs_as_it_is_pasted(test, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     # Names that Keras makes up count the layers of the session.

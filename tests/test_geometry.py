@@ -2,6 +2,8 @@ import pytest
 
 from keras_convinit import Geometry
 
+pytestmark = pytest.mark.once
+
 
 def test_of_an_ordinary_kernel():
     geometry = Geometry.from_shape((3, 5, 7, 11))

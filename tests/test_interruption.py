@@ -6,6 +6,8 @@ import pytest
 from keras_convinit import _interruption
 from keras_convinit._interruption import check_interruption, defer_interruption
 
+pytestmark = pytest.mark.once
+
 BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 
 

@@ -9,6 +9,8 @@ import pytest
 import keras_convinit
 from keras_convinit import __main__ as door
 
+pytestmark = pytest.mark.once
+
 PACKAGE = pathlib.Path(keras_convinit.__file__).parent
 
 

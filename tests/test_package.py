@@ -9,6 +9,8 @@ import pytest
 
 import keras_convinit
 
+pytestmark = pytest.mark.once
+
 # Arrows of import point up this list. Modules in one row do not know each other.
 ORDER = [
     {"_types"},
@@ -133,6 +135,7 @@ def test_private_keras_is_used_nowhere(root):
     assert not set(used) - owned, {name: used[name] for name in set(used) - owned}
 
 
+@pytest.mark.everywhere
 def test_the_import_is_light(fresh_process):
     printed = fresh_process(
         """
@@ -153,6 +156,7 @@ def test_the_import_is_light(fresh_process):
     assert not late & set(ast.literal_eval(new))
 
 
+@pytest.mark.everywhere
 def test_what_waits_is_there_when_it_is_asked_for(fresh_process):
     printed = fresh_process(
         """

@@ -13,6 +13,8 @@ from keras_convinit._printable import printable, printable_lines
 from keras_convinit.diagnostics.signal_monitor import list_scalars
 from keras_convinit.lab.say import say
 
+pytestmark = pytest.mark.once
+
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\nnext\u202erow"
 SHOWN = r"\x1b]0;owned\x07\x1b[2J\nnext\u202erow"
 
@@ -47,6 +49,7 @@ def report():
     return signal_report(model, X)
 
 
+@pytest.mark.everywhere
 def test_of_a_signal_report(report):
     assert SHOWN in report.verdict
     assert is_clean(report.verdict)
@@ -69,6 +72,7 @@ def test_of_kernels_that_are_equal():
     assert is_clean(report.verdict)
 
 
+@pytest.mark.everywhere
 def test_of_an_initialization():
     model = network(HOSTILE, "other")
     model.layers[1].trainable = False

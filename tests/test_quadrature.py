@@ -6,6 +6,8 @@ from scipy import integrate, stats
 
 from keras_convinit.scales import gaussian_expectation
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("power", [0, 1, 2, 4, 8])
 def test_moments_are_those_of_the_normal_distribution(power):

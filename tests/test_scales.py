@@ -8,6 +8,8 @@ from scipy import integrate, stats
 from keras_convinit import backward_scale, forward_scale
 from keras_convinit._closed_forms import CLOSED_FORMS
 
+pytestmark = pytest.mark.once
+
 
 def normal_mass(limit):
     """P(|z| < limit)."""
@@ -99,6 +101,7 @@ def test_homogeneous_activations_do_not_ask_for_the_variance(variance):
         )
 
 
+@pytest.mark.everywhere
 def test_special_cases_agree():
     assert forward_scale(None) == forward_scale("linear") == 1
     assert forward_scale(keras.layers.LeakyReLU(0.0)) == forward_scale("relu")
@@ -111,6 +114,7 @@ def test_special_cases_agree():
     assert backward_scale("softplus") == pytest.approx(forward_scale("sigmoid"))
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize(
     ("function", "name", "accuracy"),
     [
@@ -128,6 +132,7 @@ def test_functions_are_differentiated_by_the_backend(function, name, accuracy):
     assert backward_scale(function) == pytest.approx(backward_scale(name), rel=accuracy)
 
 
+@pytest.mark.everywhere
 def test_kinks_that_nobody_knows_are_found():
     layer = keras.layers.Lambda(
         lambda x: keras.ops.where(x > 0.7321, x, keras.ops.zeros_like(x))
@@ -147,6 +152,7 @@ def test_the_variance_is_a_positive_number(scale, variance):
     assert f"Received: variance={variance!r}" in str(caught.value)
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize(
     ("scale", "function"),
     [
@@ -162,6 +168,7 @@ def test_without_a_second_moment_there_is_no_scale(scale, function):
         scale(function)
 
 
+@pytest.mark.everywhere
 def test_scales_can_be_computed_while_a_program_is_traced():
     def traced(x):
         function = keras.layers.Lambda(lambda y: keras.ops.maximum(y, 0) + 0 * y)

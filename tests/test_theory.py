@@ -9,6 +9,8 @@ from keras_convinit.activations import resolve_activation
 from keras_convinit.initializers import ZhangBackward, ZhangForward
 from keras_convinit.scales import gaussian_expectation
 
+pytestmark = pytest.mark.once
+
 WIDTH, DEPTH = 1000, 30
 
 
@@ -125,6 +127,7 @@ def test_the_printed_formula_for_prelu_is_seen_to_be_wrong(generator):
     assert np.exp(-DEPTH * found) > 1e3
 
 
+@pytest.mark.everywhere
 def test_gamma_is_a_factor_on_the_variance_of_every_layer(generator):
     found = backward(
         lambda seed: ZhangBackward(gamma=0.4, seed=seed), "relu", generator

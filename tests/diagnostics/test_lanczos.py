@@ -8,6 +8,8 @@ from keras_convinit.diagnostics.hessian_norm import (
     find_by_largest_entry,
 )
 
+pytestmark = pytest.mark.once
+
 
 def symmetric(eigenvalues, seed=0):
     """A matrix with these eigenvalues and random eigenvectors."""

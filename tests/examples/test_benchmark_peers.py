@@ -96,6 +96,7 @@ def test_flax(benchmark, batch, kind):
     np.testing.assert_allclose(array(ours(batch[0])), logits, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("kind", ["plain", "weight norm"])
 @pytest.mark.parametrize("peer", ["torch", "flax"])
 def test_their_steps_learn(benchmark, batch, peer, kind):

@@ -9,6 +9,8 @@ import keras
 import pytest
 from typer.testing import CliRunner
 
+pytestmark = pytest.mark.once
+
 SCRIPT = """
 import json, os, pathlib, platform, sys
 *arguments, _, path = sys.argv[1:]
@@ -310,9 +312,6 @@ def command(suite):
     return lambda *arguments: CliRunner().invoke(app, arguments)
 
 
-@pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="the other side of it is the same"
-)
 def test_the_command(root, command, tmp_path):
     """One real measurement, in small, from the command to page and figure."""
     backend = keras.backend.backend()

@@ -55,6 +55,7 @@ def test_stack(benchmark, root, tmp_path, monkeypatch):
     assert row["sooner"] == 1
 
 
+@pytest.mark.once
 def test_what_a_process_does_to_all_its_runs_does_not_decide(
     benchmark, tmp_path, monkeypatch, capsys
 ):
@@ -82,6 +83,7 @@ def test_what_a_process_does_to_all_its_runs_does_not_decide(
     assert np.shape(json.loads(capsys.readouterr().out)["a"]) == (3, 2)
 
 
+@pytest.mark.once
 def test_everyone_comes_after_everyone(benchmark):
     calls = []
     functions = {name: lambda name=name: calls.append(name) for name in "abc"}
@@ -95,6 +97,7 @@ def test_everyone_comes_after_everyone(benchmark):
                 assert before.count((first, then)) >= 5
 
 
+@pytest.mark.once
 def test_pairs_cancel_what_both_meet(benchmark):
     np = importlib.import_module("numpy")
     paired = benchmark("paired").paired
@@ -147,6 +150,7 @@ def test_initializers(benchmark, tmp_path, capsys):
     assert "ZhangBackward" in capsys.readouterr().out
 
 
+@pytest.mark.once
 def test_augmentation(benchmark, tmp_path, monkeypatch, capsys):
     # A page and a benchmark have this name.
     monkeypatch.delitem(sys.modules, "augmentation", raising=False)

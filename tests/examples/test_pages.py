@@ -37,6 +37,7 @@ def test_signal_report(page, tmp_path, monkeypatch, capsys):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.once
 def test_augmentation(page, tmp_path, monkeypatch, capsys):
     # A page and a benchmark have this name.
     monkeypatch.delitem(sys.modules, "augmentation", raising=False)
@@ -151,12 +152,14 @@ def test_saving(page):
     assert all(difference < 1e-3 for difference in differences.values())
 
 
+@pytest.mark.once
 def test_numbers_that_are_none_do_not_pass_for_equal(page):
     outputs = np.array([np.nan], "float32")
     with pytest.raises(AssertionError):
         page("saving").compared("A step", outputs, outputs)
 
 
+@pytest.mark.once
 def test_a_process_that_does_not_know_us_cannot(page):
     code = f"{page('saving').KNOWS_NOT}\nimport keras_convinit"
     process = subprocess.run(
@@ -201,6 +204,7 @@ def test_jax_data_parallel(root):
     assert one == pytest.approx(two, rel=1e-3)
 
 
+@pytest.mark.once
 def test_the_index_names_every_page(root):
     folder = root / "examples"
     index = (folder / "README.md").read_text()

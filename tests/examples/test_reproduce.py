@@ -16,10 +16,7 @@ from keras_convinit.lab.scheme_source import scheme_from
 from keras_convinit.lab.training.record import Epoch, Record
 from keras_convinit.lab.training.result import Result
 
-BACKEND = keras.backend.backend()
-
-
-once = pytest.mark.skipif(BACKEND != "tensorflow", reason="once is enough")
+pytestmark = pytest.mark.once
 
 
 @pytest.fixture
@@ -40,6 +37,7 @@ def run(module, tmp_path):
     return run
 
 
+@pytest.mark.everywhere
 def test_figure_1_of_arpit(run, tmp_path, capsys):
     rows = run("arpit_figure1")
     # Two networks, three starts.
@@ -60,27 +58,22 @@ def test_figure_1_of_arpit(run, tmp_path, capsys):
     assert picture.startswith(b"\x89PNG")
 
 
-# What all of them do is tested on every backend by these; schemes and networks are so
-# elsewhere.
-EVERYWHERE = ("arpit_figure2", "zhang_figures2to7")
-
-
 @pytest.mark.parametrize(
     "name",
     [
-        "arpit_figure2",
+        # What all of them do is tested on every backend by these; schemes and networks
+        # are so elsewhere.
+        pytest.param("arpit_figure2", marks=pytest.mark.everywhere),
+        pytest.param("zhang_figures2to7", marks=pytest.mark.everywhere),
         "arpit_figure3",
         "arpit_figure4",
         "arpit_table1",
         "arpit_table2",
-        "zhang_figures2to7",
         "zhang_tables",
         "plain_depth",
     ],
 )
 def test_in_small(name, module, run, tmp_path, capsys):
-    if name not in EVERYWHERE and BACKEND != "tensorflow":
-        pytest.skip("once is enough")
     rows = run(name)
     (experiment,) = (
         kind for kind in module("experiments").EXPERIMENTS if kind.name == name
@@ -131,6 +124,7 @@ def outcome(trainer, module, network, scheme, seed, rate=0.05):
 NETWORK = "residual_cnn:1,width=3,normalization=batch"
 
 
+@pytest.mark.everywhere
 def test_a_run_does_not_depend_on_those_before(trainer, module):
     one = trainer()
     first = outcome(one, module, NETWORK, "he_normal", 0)
@@ -141,6 +135,7 @@ def test_a_run_does_not_depend_on_those_before(trainer, module):
     assert outcome(trainer(), module, NETWORK, "he_normal", 0) == first
 
 
+@pytest.mark.everywhere
 def test_as_made_is_what_keras_makes(trainer, module):
     network = "plain_cnn:3,width=3,strides=()"
     one = trainer()
@@ -150,6 +145,7 @@ def test_as_made_is_what_keras_makes(trainer, module):
     assert outcome(trainer(), module, network, "as made", 3) == found
 
 
+@pytest.mark.everywhere
 def test_it_trains_as_fit_does(trainer, module):
     from keras_convinit import initialize
     from keras_convinit.lab import data, models
@@ -172,6 +168,7 @@ def test_it_trains_as_fit_does(trainer, module):
     assert [step for step, _ in found["held_out"]] == [3, 6]
 
 
+@pytest.mark.everywhere
 def test_a_divergence_counts_as_nothing_learnt(trainer, module):
     found = outcome(trainer(), module, NETWORK, "he_normal", 0, rate=1e30)
     assert found["diverged"]
@@ -180,7 +177,6 @@ def test_a_divergence_counts_as_nothing_learnt(trainer, module):
     assert found["steps"] < 6
 
 
-@once
 def test_it_goes_on_where_it_ended(module, run, tmp_path, monkeypatch):
     experiment = module("zhang_figures2to7").ZhangFigures2To7
     carried_out = experiment.run
@@ -200,7 +196,6 @@ def test_it_goes_on_where_it_ended(module, run, tmp_path, monkeypatch):
     assert calls == [1.0, 5.0, 5.0]
 
 
-@once
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -224,7 +219,6 @@ def test_a_file_that_does_not_fit_is_left_alone(
     assert path.read_bytes() == spoilt
 
 
-@once
 def test_seeds_in_portions(run, module, monkeypatch, tmp_path):
     experiment = module("zhang_figures2to7").ZhangFigures2To7
     smoke = experiment.scales["smoke"]
@@ -599,7 +593,6 @@ def test_recipes_at_full_size(module, tmp_path):
     assert f"Branches of {batch_norm.recipe} were divided by a constant" in said
 
 
-@once
 def test_results_of_other_settings_are_not_told(run, module, tmp_path):
     run("zhang_figures2to7")
     path = tmp_path / "zhang_figures2to7.json"

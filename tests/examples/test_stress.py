@@ -4,6 +4,8 @@ import importlib.util
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def stress(root):

@@ -4,6 +4,8 @@ from typer.testing import CliRunner
 from keras_convinit.lab import cli, quickstart
 from keras_convinit.lab.errors import LabError
 
+pytestmark = pytest.mark.once
+
 SMALL = [
     *("--seeds", "1", "--epochs", "1", "--depth", "2", "--width", "1"),
     *("--residual-epochs", "1", "--blocks", "1"),
@@ -32,6 +34,7 @@ def replaced(monkeypatch):
     return replace
 
 
+@pytest.mark.everywhere
 def test_quickstart_from_end_to_end(tmp_path, monkeypatch):
     monkeypatch.setattr(quickstart, "INITIALIZERS", ("zhang_backward",))
     result = invoked("quickstart", *SMALL, "--limit", 40, "--output", tmp_path)

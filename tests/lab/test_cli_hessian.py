@@ -11,6 +11,8 @@ from keras_convinit.lab import cli, data, models, recipes
 from keras_convinit.lab.training.curvature import curvature
 from keras_convinit.lab.training.settings import Settings
 
+pytestmark = pytest.mark.once
+
 NAME = "arpit2019/figure2/mlp2/proposed"
 SMALL = ("--dataset", "digits", "--subset", 50)
 
@@ -19,6 +21,7 @@ def invoked(*arguments):
     return CliRunner().invoke(cli.app, ["hessian", *map(str, arguments)])
 
 
+@pytest.mark.everywhere
 def test_it_measures_the_network_as_its_recipe_starts_it():
     done = invoked(NAME, *SMALL, "--seed", 3, "--batch-size", 25)
     assert done.exit_code == 0, done.output

@@ -3,6 +3,8 @@ from typer.testing import CliRunner
 
 from keras_convinit.lab import cli, recipes
 
+pytestmark = pytest.mark.once
+
 
 def invoked(*arguments):
     return CliRunner().invoke(cli.app, ["recipes", *arguments])

@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 from keras_convinit.lab import cli, recipes
 from keras_convinit.lab.training import train
 
+pytestmark = pytest.mark.once
+
 NAME = "arpit2019/figure2/mlp2/proposed"
 SMALL = ["--dataset", "digits", "--subset", "200", "--batch-size", "32"]
 
@@ -21,6 +23,7 @@ def invoked(*arguments):
     return CliRunner().invoke(cli.app, ["train", *map(str, arguments)])
 
 
+@pytest.mark.everywhere
 def test_options_arrive(tmp_path):
     options = ["--epochs", 1, "--seed", 5, "--learning-rate", 0.2]
     options += ["--scheme", "he_normal", "--precision", "mixed_bfloat16", "--no-xla"]
@@ -111,6 +114,7 @@ def one_thread(monkeypatch):
     torch.set_num_threads(before)
 
 
+@pytest.mark.everywhere
 def test_a_killed_training_ends_like_another(tmp_path, root, one_thread):
     settings = {"dataset": "digits", "epochs": 4, "batch_size": 16}
     command = [sys.executable, "-m", "keras_convinit", "train", NAME]

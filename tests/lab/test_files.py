@@ -9,6 +9,8 @@ from keras_convinit.lab import files
 from keras_convinit.lab.differences import changed, differences
 from keras_convinit.lab.errors import LabError
 
+pytestmark = pytest.mark.once
+
 
 def test_a_file_is_replaced_as_a_whole(tmp_path):
     path = tmp_path / "file"

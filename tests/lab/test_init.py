@@ -13,6 +13,8 @@ from keras_convinit.lab.data import load
 from keras_convinit.lab.scheme_source import scheme_call, scheme_from
 from keras_convinit.schemes import ScaleSearch
 
+pytestmark = pytest.mark.once
+
 SMALL = "plain_cnn:3,width=4,strides=()"
 
 
@@ -38,6 +40,7 @@ def network(classes=10):
     )
 
 
+@pytest.mark.everywhere
 def test_a_file_is_initialised_and_written():
     model = network()
     model.save("small.keras")

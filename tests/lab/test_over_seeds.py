@@ -8,6 +8,8 @@ from keras_convinit.lab.over_seeds import (
     spread_of_curves,
 )
 
+pytestmark = pytest.mark.once
+
 
 def test_running_mean_is_over_twenty_steps():
     values = np.random.default_rng(0).random(50)

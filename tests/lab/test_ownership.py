@@ -12,6 +12,8 @@ from keras_convinit.lab.errors import LabError
 from keras_convinit.lab.files import UNFINISHED
 from keras_convinit.lab.ownership import LOCK, owned
 
+pytestmark = pytest.mark.once
+
 
 def test_a_folder_belongs_to_one_at_a_time(tmp_path):
     folder = tmp_path / "new"

@@ -7,6 +7,8 @@ from rich.console import Console
 
 from keras_convinit.lab.progress import TrainingProgress, duration, shown_progress
 
+pytestmark = pytest.mark.once
+
 ADVICE = "5 out of the last 11 calls to <function> triggered tf.function retracing."
 
 

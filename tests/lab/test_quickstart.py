@@ -16,6 +16,8 @@ from keras_convinit.lab.quickstart import Options, quickstart, stories, versions
 from keras_convinit.lab.stories import experiment, training
 from keras_convinit.lab.stories.results import Results
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def options(tmp_path):

@@ -16,6 +16,8 @@ from keras_convinit.lab.cli import _app
 from keras_convinit.lab.data import load
 from keras_convinit.lab.model_source import unknown_classes
 
+pytestmark = pytest.mark.once
+
 
 def invoked(*arguments):
     return CliRunner().invoke(
@@ -39,6 +41,7 @@ def _in_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.everywhere
 def test_a_file():
     model = network()
     model.save("small.keras")
@@ -50,6 +53,7 @@ def test_a_file():
     assert os.path.getsize("small-signal.png") > 10_000
 
 
+@pytest.mark.everywhere
 def test_a_compiled_file_takes_labels():
     model = network()
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

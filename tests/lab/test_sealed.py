@@ -5,6 +5,8 @@ import pytest
 
 from keras_convinit.lab.sealed import sealed, unsealed
 
+pytestmark = pytest.mark.once
+
 VALUES = {"name": "größe \udc80", "numbers": [0.1, 1e300, 3, None, True], "more": {}}
 
 

@@ -14,6 +14,8 @@ from keras_convinit.lab.comparison import compare as room
 from keras_convinit.lab.comparison.run import Runner
 from keras_convinit.lab.ownership import owned
 
+pytestmark = pytest.mark.once
+
 SMALL = {
     "model": "plain_cnn:3,width=4,strides=()",
     "dataset": "digits",
@@ -66,6 +68,7 @@ def pretend(monkeypatch, make_run):
     return pretend
 
 
+@pytest.mark.everywhere
 def test_from_end_to_end_and_again(invoked, tmp_path, monkeypatch):
     result = invoked(schemes="he_normal,auto,fixup")
     assert result.exit_code == 0, result.output

@@ -1,11 +1,14 @@
 import io
 
 import numpy as np
+import pytest
 from matplotlib.colors import to_hex
 
 from keras_convinit.lab.comparison.figure import comparison_figure
 from keras_convinit.lab.comparison.ranking import ranked
 from keras_convinit.lab.curves import COLOURS
+
+pytestmark = pytest.mark.once
 
 
 def drawn(plan, runs):

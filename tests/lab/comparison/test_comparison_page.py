@@ -7,6 +7,8 @@ import pytest
 from keras_convinit.lab.comparison.page import comparison_page
 from keras_convinit.lab.comparison.ranking import ranked
 
+pytestmark = pytest.mark.once
+
 WITHOUT_END = {"meta", "img", "br"}
 
 

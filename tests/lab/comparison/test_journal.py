@@ -7,6 +7,8 @@ import pytest
 from keras_convinit.lab.comparison.journal import Journal
 from keras_convinit.lab.errors import LabError
 
+pytestmark = pytest.mark.once
+
 SETTINGS = {"epochs": 1, "subset": None, "versions": {"keras": "3.12"}}
 
 

@@ -6,6 +6,8 @@ from keras_convinit.lab.comparison.data_source import images_of
 from keras_convinit.lab.comparison.own_images import OwnImages
 from keras_convinit.lab.errors import LabError
 
+pytestmark = pytest.mark.once
+
 NUMBERS = np.random.default_rng(0)
 IMAGES = NUMBERS.normal(size=(10, 4, 4, 1)).astype("float32")
 LABELS = np.array([0, 1, 2, 1, 0, 1, 2, 1, 0, 1])

@@ -3,6 +3,8 @@ import pytest
 from keras_convinit.lab.comparison.plan import AUGMENTATIONS, Case
 from keras_convinit.lab.data import augmentation
 
+pytestmark = pytest.mark.once
+
 
 def test_learning_rates_change_first_and_seeds_last(make_plan):
     plan = make_plan(learning_rates=(0.1, 0.01), seeds=2)

@@ -7,6 +7,8 @@ from keras_convinit.lab.comparison.ranking import ranked
 from keras_convinit.lab.comparison.table import ranking_table
 from keras_convinit.lab.over_seeds import Spread
 
+pytestmark = pytest.mark.once
+
 FAST = (0.0,) * 10 + (1.0,) * 40
 SLOW = (0.0,) * 30 + (1.0,) * 20
 

@@ -73,6 +73,7 @@ class Shuffled(NamedImages):
         return self.training(seed)
 
 
+@pytest.mark.once
 def test_shuffling_goes_by_the_seed(runner, make_plan):
     make, alone = runner(), runner()
     make.images, alone.images = Shuffled(make_plan()), Shuffled(make_plan())
@@ -128,6 +129,7 @@ def test_divergence_is_a_result(runner):
     assert run.accuracy == 0
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("scheme", ["fixup", "data_dependent", "identity"])
 def test_a_refusal_is_a_result(runner, scheme):
     run = runner()(Case(scheme, 0.1, 0), silent)
@@ -136,6 +138,7 @@ def test_a_refusal_is_a_result(runner, scheme):
     assert run.accuracy == 0
 
 
+@pytest.mark.once
 @pytest.mark.filterwarnings("ignore:GradInit ended after 1 of 3 iterations")
 def test_a_search_that_is_interrupted_ends_the_comparison(runner, monkeypatch):
     steps = []
@@ -160,6 +163,7 @@ def test_a_search_that_is_interrupted_ends_the_comparison(runner, monkeypatch):
     assert steps
 
 
+@pytest.mark.once
 def test_a_tenth_of_the_training_images_validates(runner):
     images = runner(subset=None).images
     assert images.counts == {"training": 1293, "validation": 144}
@@ -204,6 +208,7 @@ def test_another_end_stays():
     assert keras.ops.convert_to_numpy(model(x)).min() == 0
 
 
+@pytest.mark.once
 def test_models_are_made_anew(tmp_path, monkeypatch):
     dense(keras.layers.ReLU()).save(tmp_path / "small.keras")
     source = ModelSource(str(tmp_path / "small.keras"), ())

@@ -19,6 +19,8 @@ from keras_convinit.lab.data.augmentation import (
 )
 from keras_convinit.lab.data.augmentation.auto_augment import Operation
 
+pytestmark = pytest.mark.once
+
 CHAIN = [CropFlip(2), AutoAugment(), Cutout(3), RandomErasing()]
 
 
@@ -173,6 +175,7 @@ def test_the_policy_sees_pixels_up_to_white(dataset):
     np.testing.assert_allclose(after, 16 - before, atol=0.1)
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("mixing", [[], [Mixup()]])
 def test_models_of_any_backend_train_on_it(mixing):
     digits = data.load("digits", 256).with_validation()

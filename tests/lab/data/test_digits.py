@@ -1,7 +1,10 @@
 import numpy as np
+import pytest
 from sklearn.datasets import load_digits
 
 from keras_convinit.lab.data.digits import digits
+
+pytestmark = pytest.mark.once
 
 
 def as_rows(images):

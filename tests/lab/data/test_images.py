@@ -6,6 +6,8 @@ import pytest
 from keras_convinit.lab import data
 from keras_convinit.lab.data import ImageDataset
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def dataset():

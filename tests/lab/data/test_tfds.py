@@ -9,6 +9,8 @@ import pytest
 from keras_convinit.lab.data.tfds import from_tfds
 from keras_convinit.lab.errors import LabError
 
+pytestmark = pytest.mark.once
+
 IMAGES = np.random.default_rng(0).integers(0, 256, (15, 32, 32, 3), dtype="uint8")
 LABELS = np.arange(15) % 10
 

@@ -4,6 +4,8 @@ from counting import ZEROS, convolution, trainable_parameters
 from keras_convinit.graph import analyze
 from keras_convinit.lab.models import densenet
 
+pytestmark = pytest.mark.once
+
 
 def test_parameters_of_the_paper():
     assert trainable_parameters(densenet(100, 12, **ZEROS)) == 769_162

@@ -4,6 +4,8 @@ import pytest
 
 from keras_convinit.lab.models import plain_cnn
 
+pytestmark = pytest.mark.once
+
 # Random numbers of every new shape take JAX a second.
 ZEROS = {"kernel_initializer": "zeros", "classifier_initializer": "zeros"}
 

@@ -4,6 +4,8 @@ import pytest
 
 from keras_convinit.lab.models import residual_cnn
 
+pytestmark = pytest.mark.once
+
 
 def small(**arguments):
     return residual_cnn(2, 4, input_shape=(8, 8, 1), num_classes=3, **arguments)
@@ -34,6 +36,7 @@ def test_blocks_keep_the_shape_and_have_names():
     assert model.output.shape == (None, 3)
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("scaled", [False, True])
 def test_scale_is_the_root_of_the_number_of_blocks(scaled):
     model = small(scaled=scaled)

@@ -4,6 +4,8 @@ from counting import ZEROS, residual_network, trainable_parameters
 from keras_convinit.graph import analyze
 from keras_convinit.lab.models import resnet34
 
+pytestmark = pytest.mark.once
+
 STAGES = (3, 4, 6, 3)
 
 

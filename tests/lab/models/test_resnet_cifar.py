@@ -6,6 +6,8 @@ from counting import ZEROS, residual_network, trainable_parameters
 from keras_convinit.graph import analyze
 from keras_convinit.lab.models import resnet_cifar
 
+pytestmark = pytest.mark.once
+
 
 def test_parameters_of_the_first_paper():
     assert trainable_parameters(resnet_cifar(110, **ZEROS)) == 1_728_058
@@ -46,6 +48,7 @@ def test_stages_are_read(normalization):
     assert not graph.unread
 
 
+@pytest.mark.everywhere
 def test_shortcut_takes_every_other_position_and_adds_zeros():
     model = resnet_cifar(8, width=2, input_shape=(8, 6, 3), kernel_initializer="ones")
     name = "stage_2_block_1"
@@ -64,6 +67,7 @@ def test_shortcut_takes_every_other_position_and_adds_zeros():
     assert normalized.any()
 
 
+@pytest.mark.everywhere
 def test_strided_convolution_is_centred_on_what_the_shortcut_takes():
     model = resnet_cifar(8, width=1, input_shape=(8, 8, 1), **ZEROS)
     names = ("padding", None)

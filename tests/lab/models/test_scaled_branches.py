@@ -53,6 +53,7 @@ def last_gains(model):
     return [site for site in analyze(model).kernels if site.last_in_branch]
 
 
+@pytest.mark.once
 @every_case
 def test_the_last_gain_of_each_block_holds_the_factor(name, stacks):
     model, stages = network(name, stacks)
@@ -67,6 +68,7 @@ def test_the_last_gain_of_each_block_holds_the_factor(name, stacks):
     assert found == stages
 
 
+@pytest.mark.once
 def test_stages_of_several_lengths_have_each_its_own():
     model = models.resnet34(
         normalization="weight",
@@ -166,6 +168,7 @@ def test_one_step_moves_gain_and_bias_as_in_the_paper(name, stacks):
     )
 
 
+@pytest.mark.once
 def test_gains_that_are_norms_leave_it_to_the_sum():
     model, stages = network("resnet_cifar", gain_mode="kernel", scaled=True)
     for site in last_gains(model):

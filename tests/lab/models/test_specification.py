@@ -5,6 +5,8 @@ from keras_convinit.lab.call_text import parsed_call
 from keras_convinit.lab.models import from_spec
 from keras_convinit.lab.models.specification import NETWORKS
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize(
     ("spec", "expected"),

@@ -5,6 +5,8 @@ from counting import ZEROS, convolution, trainable_parameters
 
 from keras_convinit.lab.models import vgg19
 
+pytestmark = pytest.mark.once
+
 # Inputs and outputs of the sixteen convolutions.
 OUTPUTS = [64] * 2 + [128] * 2 + [256] * 4 + [512] * 8
 PAIRS = list(zip([3, *OUTPUTS], OUTPUTS, strict=False))

@@ -10,6 +10,8 @@ from keras_convinit.graph import analyze
 from keras_convinit.lab.models import wide_resnet
 from keras_convinit.layers import ScaledResidual, ScaledResidualStack
 
+pytestmark = pytest.mark.once
+
 
 def array(tensor):
     return keras.ops.convert_to_numpy(tensor)
@@ -78,6 +80,7 @@ def test_the_stride_of_the_stem_halves_all_maps(normalization):
     assert model.get_layer("pool").input.shape == (None, 4, 4, 64)
 
 
+@pytest.mark.everywhere
 def test_a_stack_computes_what_its_blocks_do():
     arguments = {"normalization": "weight", "input_shape": (8, 8, 3), "num_classes": 3}
     stacked = wide_resnet(22, 1, stacks=True, **arguments, **ZEROS)
@@ -112,6 +115,7 @@ def test_a_stage_of_one_block_has_nothing_to_stack():
     assert ScaledResidualStack not in kinds
 
 
+@pytest.mark.everywhere
 def test_the_signal_grows_by_no_more_than_the_theorem_says():
     model = wide_resnet(16, 1, normalization="weight", input_shape=(16, 16, 3), **ZEROS)
     rng = np.random.default_rng(0)

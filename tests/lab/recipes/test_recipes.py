@@ -12,6 +12,8 @@ from keras_convinit.lab.errors import LabError
 from keras_convinit.lab.recipes import arpit2019, zhang2022
 from keras_convinit.schemes import resolve_scheme
 
+pytestmark = pytest.mark.once
+
 ALL = [recipes.get(name) for name in recipes.names()]
 
 
@@ -151,6 +153,7 @@ def test_networks_are_those_of_the_papers():
         assert round(recipes.get(name).parameters / 1e6, 2) == count
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("weight_norm", [True, False])
 def test_a_small_one_of_them_is_built(weight_norm):
     # Those of the papers take seconds, and are counted in the tests of the networks.

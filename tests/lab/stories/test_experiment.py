@@ -1,7 +1,11 @@
 import dataclasses
 
+import pytest
+
 from keras_convinit.lab.stories.experiment import carry_out, pending
 from keras_convinit.lab.stories.results import Results
+
+pytestmark = pytest.mark.once
 
 
 def keys(tasks):

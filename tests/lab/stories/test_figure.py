@@ -2,11 +2,14 @@ import dataclasses
 import io
 
 import numpy as np
+import pytest
 from matplotlib.colors import to_rgb
 
 from keras_convinit.lab.curves import COLOURS
 from keras_convinit.lab.stories.figure import results_figure
 from keras_convinit.lab.stories.results import Results
+
+pytestmark = pytest.mark.once
 
 
 def panels(results):

@@ -8,6 +8,8 @@ import pytest
 from keras_convinit.lab.errors import LabError
 from keras_convinit.lab.stories.results import Results
 
+pytestmark = pytest.mark.once
+
 
 def test_results_survive_a_file(results, make_run, tmp_path):
     exploding = make_run("zhang_forward", 1, signal=(1.0, None), diverged=True)

@@ -6,6 +6,8 @@ import pytest
 from keras_convinit.lab.plain_data import from_plain
 from keras_convinit.lab.stories.story import Story, Training
 
+pytestmark = pytest.mark.once
+
 
 def test_story_survives_json(story):
     values = json.loads(json.dumps(dataclasses.asdict(story)))

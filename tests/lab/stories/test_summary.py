@@ -5,6 +5,8 @@ import pytest
 from keras_convinit.lab.over_seeds import Spread
 from keras_convinit.lab.stories.summary import Row, summarize
 
+pytestmark = pytest.mark.once
+
 
 def test_summary_of_runs(results, make_run):
     fast, slow = (0.0,) * 10 + (1.0,) * 40, (0.0,) * 30 + (1.0,) * 20

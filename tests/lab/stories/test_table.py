@@ -1,8 +1,11 @@
 import dataclasses
 
+import pytest
 from rich.console import Console
 
 from keras_convinit.lab.stories.table import results_table
+
+pytestmark = pytest.mark.once
 
 
 def text(results):

@@ -8,6 +8,8 @@ from keras_convinit.lab import models
 from keras_convinit.lab.stories import training
 from keras_convinit.lab.stories.training import _Batches
 
+pytestmark = pytest.mark.once
+
 
 def with_training(story, **changes):
     changed = dataclasses.replace(story.training, **changes)
@@ -32,6 +34,7 @@ def test_run_is_plain_data(story, dataset):
     } == {float}
 
 
+@pytest.mark.everywhere
 def test_run_depends_on_its_seed_alone(story, dataset):
     first, second = story.contenders
     alone = training.run(story, first, dataset, seed=1)
@@ -50,6 +53,7 @@ def test_first_weights_and_batches_are_of_the_seed(story, dataset):
     assert one.losses == other.losses
 
 
+@pytest.mark.everywhere
 def test_losses_and_accuracies_are_those_of_single_batches(story, dataset):
     """Keras' own logs average from the first step on."""
     # A network that stands still says what each batch must have brought.
@@ -90,6 +94,7 @@ def made(monkeypatch):
     return models_made
 
 
+@pytest.mark.everywhere
 def test_held_out_accuracy_is_that_of_the_trained_network(story, dataset, made):
     long = with_training(story, epochs=20)
     run = training.run(long, story.contenders[0], dataset, seed=0)
@@ -117,6 +122,7 @@ def test_observer_is_called_after_every_step(story, dataset):
     assert seen == [pytest.approx(pair, abs=1e-5) for pair in pairs]
 
 
+@pytest.mark.everywhere
 def test_divergence_ends_a_run(story, dataset):
     wild = with_training(story, epochs=20, learning_rate=1e25)
     run = training.run(wild, story.contenders[0], dataset, seed=0)
@@ -147,6 +153,7 @@ def test_network_that_says_nothing_finite_at_the_end_has_diverged(
     assert run.held_out_accuracy == 0
 
 
+@pytest.mark.everywhere
 def test_gradient_is_clipped(story, dataset, made):
     one_step = with_training(
         story,

@@ -122,6 +122,7 @@ def test_what_fills_up_a_batch_does_not_count(model, pairs):
     assert found["accuracy"] == pytest.approx(right)
 
 
+@pytest.mark.once
 def test_shares_of_batches_are_whole_together(pairs):
     batches = tf.data.Dataset.from_tensor_slices(pairs).batch(32)
     shares = [list(whole_batches(batches, 32, (number, 2))) for number in range(2)]
@@ -176,6 +177,7 @@ def test_weights_that_the_last_step_breaks_are_a_divergence(fresh, epochs_from, 
     assert record.epochs[0].validation_loss is None
 
 
+@pytest.mark.once
 def test_a_look_at_the_loss_leaves_the_training_alone():
     class Trained:
         synced = 0
@@ -201,6 +203,7 @@ def saved(fresh, epochs_from, folder):
     return folder / "checkpoint.npz"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "method", "other"])
 def test_a_damaged_checkpoint_is_told_and_kept(fresh, epochs_from, tmp_path, damage):
     path = saved(fresh, epochs_from, tmp_path)
@@ -228,6 +231,7 @@ def test_a_damaged_checkpoint_is_told_and_kept(fresh, epochs_from, tmp_path, dam
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.once
 def test_a_checkpoint_of_another_model_is_told(fresh, epochs_from, tmp_path):
     path = saved(fresh, epochs_from, tmp_path)
     other = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten()])
@@ -238,6 +242,7 @@ def test_a_checkpoint_of_another_model_is_told(fresh, epochs_from, tmp_path):
         checkpoint.load(path, other)
 
 
+@pytest.mark.once
 def test_a_full_disk_ends_a_training_and_loses_nothing(
     fresh, epochs_from, tmp_path, monkeypatch
 ):
@@ -261,11 +266,13 @@ def test_a_full_disk_ends_a_training_and_loses_nothing(
     assert [epoch.number for epoch in record.epochs] == [1, 2, 3]
 
 
+@pytest.mark.once
 def test_who_does_not_write_leaves_no_file(fresh, epochs_from, tmp_path):
     fit_recorded(fresh(), epochs_from, None, **HOW, folder=tmp_path, writes=False)
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.once
 def test_records_survive_a_dictionary():
     import dataclasses
 

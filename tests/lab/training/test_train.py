@@ -17,7 +17,10 @@ from keras_convinit.lab.training.keeping import Keeper
 from keras_convinit.lab.training.settings import Settings
 from keras_convinit.schemes import ScaleSearch
 
+pytestmark = pytest.mark.once
 
+
+@pytest.mark.everywhere
 def test_a_recipe_is_carried_out(recipe, tmp_path):
     result = train(recipe, seed=3, epochs=3, output=tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
@@ -75,6 +78,7 @@ def test_a_folder_with_nothing_finished_can_be_had(recipe, tmp_path):
     assert json.loads((tmp_path / "settings.json").read_text())["seed"] == 0
 
 
+@pytest.mark.everywhere
 def test_divergence_is_a_result(recipe, tmp_path):
     wild = dataclasses.replace(recipe, optimizer=Optimizer(1e9), epochs=3)
     result = train(wild, output=tmp_path)
@@ -110,6 +114,7 @@ def test_schemes_look_at_the_first_batches(recipe, scheme):
     assert result.test_loss is not None
 
 
+@pytest.mark.everywhere
 def test_schemes_decide_what_it_starts_from(recipe):
     # Without a step to speak of.
     still = dataclasses.replace(recipe, optimizer=Optimizer(1e-12))
@@ -129,6 +134,7 @@ def test_schemes_may_have_arguments(recipe):
             Settings.of(recipe, scheme=wrong)
 
 
+@pytest.mark.everywhere
 def test_mixed_precision_keeps_weights_and_logits(recipe, monkeypatch):
     from keras_convinit.lab import models
 
@@ -239,6 +245,7 @@ def test_ctrl_c_in_a_search_ends_the_training(
     assert not left & {"checkpoint.npz", "result.json"}
 
 
+@pytest.mark.everywhere
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_training_after_its_step(
     recipe, number, press, tmp_path, monkeypatch

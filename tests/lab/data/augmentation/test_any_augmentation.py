@@ -17,6 +17,8 @@ from keras_convinit.lab.data.augmentation import (
     Rows,
 )
 
+pytestmark = pytest.mark.once
+
 EACH_IMAGE = [CropFlip(), AutoAugment(), Cutout(), RandomErasing()]
 MIXING = [Mixup(), Mixup(per="sample"), CutMix()]
 ALL = [*EACH_IMAGE, *MIXING]

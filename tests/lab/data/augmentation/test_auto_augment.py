@@ -10,6 +10,8 @@ from PIL import Image, ImageEnhance, ImageOps
 from keras_convinit.lab.data.augmentation import AutoAugment
 from keras_convinit.lab.data.augmentation.auto_augment import CIFAR, Operation
 
+pytestmark = pytest.mark.once
+
 GREY = 128
 GEOMETRIC = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
 # Its blends are in single precision, which some processors round once less.

@@ -5,6 +5,8 @@ import pytest
 
 from keras_convinit.lab.data.augmentation import CropFlip
 
+pytestmark = pytest.mark.once
+
 # All pixels differ, and none is black.
 PICTURE = np.arange(1, 37, dtype=np.uint8).reshape(6, 6, 1) + np.zeros(3, np.uint8)
 

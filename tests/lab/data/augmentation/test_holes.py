@@ -7,6 +7,8 @@ import pytest
 
 from keras_convinit.lab.data.augmentation import Cutout, RandomErasing
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("size", [1, 3, 4, 16])
 def test_a_square_around_any_pixel_is_cut_off_at_the_border(changed, size):

@@ -7,6 +7,8 @@ import tensorflow as tf
 
 from keras_convinit.lab.data.augmentation import CutMix, Mixup
 
+pytestmark = pytest.mark.once
+
 
 def mixed(augmentation, count, seed=0, shape=(2, 2, 1)):
     values = np.arange(count, dtype=np.float32).reshape(-1, 1, 1, 1)

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_convinit._types import ActivationLike, KerasLayer
 from keras_convinit.activations import PROBE, Chain, Scaling, resolve_activation
 
 LAYERS = (
@@ -35,7 +36,7 @@ OPERATIONS = {
 _RELUS = {(None, 0, 0): keras.activations.relu, (6, 0, 0): keras.activations.relu6}
 
 
-def canonicalize(activation: Any) -> Any:
+def canonicalize(activation: ActivationLike) -> Any:
     """Returns an activation in a form that `forward_scale` takes.
 
     Args:
@@ -64,7 +65,7 @@ def canonicalize(activation: Any) -> Any:
     return None if linear else activation
 
 
-def is_activation(layer: Any) -> bool:
+def is_activation(layer: KerasLayer) -> bool:
     """Returns True if a layer or operation is nothing but an activation.
 
     Args:
@@ -120,7 +121,7 @@ def chain(first: Any, second: Any, otherwise: Any) -> Any:
     return both
 
 
-def strip_factors(activation: Any) -> Any:
+def strip_factors(activation: ActivationLike) -> Any:
     """Removes constant factors from an activation."""
     found = None
     for part in _parts(activation):
@@ -129,12 +130,12 @@ def strip_factors(activation: Any) -> Any:
     return found
 
 
-def get_last(activation: Any) -> Any:
+def get_last(activation: ActivationLike) -> Any:
     """Returns the last part of an activation, factors aside."""
     return _parts(strip_factors(activation))[-1]
 
 
-def _parts(activation: Any) -> tuple[Any, ...]:
+def _parts(activation: ActivationLike) -> tuple[Any, ...]:
     return activation.parts if isinstance(activation, Chain) else (activation,)
 
 
@@ -148,7 +149,7 @@ def _formula(parts: list[Any]) -> str:
     return told
 
 
-def get_key(activation: Any) -> Any:
+def get_key(activation: ActivationLike) -> Any:
     """Returns a key that is equal for activations that are the same function."""
     if isinstance(activation, Chain):
         return tuple(map(get_key, activation.parts))
@@ -169,7 +170,7 @@ def get_key(activation: Any) -> Any:
     return type(activation), repr(sorted(own))
 
 
-def get_name(activation: Any) -> str:
+def get_name(activation: ActivationLike) -> str:
     """Returns a name to print for an activation of a `KernelContext`.
 
     Args:
@@ -192,7 +193,7 @@ def get_name(activation: Any) -> str:
     return str(getattr(activation, "__name__", type(activation).__name__))
 
 
-def get_fused(layer: Any) -> Any:
+def get_fused(layer: KerasLayer) -> Any:
     """Returns the activation that a layer applies to its own outputs.
 
     Args:

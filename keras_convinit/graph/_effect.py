@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_convinit._kinds import HOMOGENEOUS_LAYERS
+from keras_convinit._types import KerasLayer, Tensor
 from keras_convinit.activations import resolve_activation
 from keras_convinit.graph._activation import (
     canonicalize,
@@ -162,7 +163,7 @@ def classify_call(call: LayerCall, program: Program, has_kernels: bool) -> Effec
     return _try_function(call, inputs)
 
 
-def is_addition(layer: Any) -> bool:
+def is_addition(layer: KerasLayer) -> bool:
     """Returns True if a layer or operation adds up its inputs.
 
     Args:
@@ -212,12 +213,12 @@ def _constant_factor(call: LayerCall) -> float | None:
     return abs(float(factor)) or 1.0
 
 
-def _name(layer: Any) -> str:
+def _name(layer: KerasLayer) -> str:
     is_layer = isinstance(layer, keras.layers.Layer)
     return "" if is_layer else type(layer).__name__.lower()
 
 
-def _of_several(layer: Any, inputs: tuple[int, ...]) -> Effect:
+def _of_several(layer: KerasLayer, inputs: tuple[int, ...]) -> Effect:
     subtracts = isinstance(layer, keras.layers.Subtract) or _name(layer) == "subtract"
     if is_addition(layer) or subtracts:
         return Effect(OpKind.SUM, inputs)
@@ -269,7 +270,7 @@ def _of_one_argument(call: LayerCall) -> Any:
     if len(others) == 1:
         return call.layer
 
-    def applied(x: Any) -> Any:
+    def applied(x: Tensor) -> Any:
         arguments, keywords = keras.tree.map_structure(
             lambda a: x if isinstance(a, TensorRef) else a,
             (call.arguments, call.keywords),
@@ -369,7 +370,7 @@ class WrittenOut:
             for call in calls
         )
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: Tensor) -> Any:
         """Applies the function."""
         values = {self._signal: x}
         for call in self._calls:

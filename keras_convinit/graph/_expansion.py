@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_convinit._masks import MaskPreservingOperation
+from keras_convinit._types import KerasLayer, Tensor
 from keras_convinit.graph.composites import ScaledSum
 from keras_convinit.graph.program import LayerCall, OpenedCall, Program, TensorRef
 
@@ -57,7 +58,7 @@ def make_executable(
     )
 
 
-def regularizes_outputs(layer: Any) -> bool:
+def regularizes_outputs(layer: KerasLayer) -> bool:
     """Returns True if Keras regularizes the outputs of a layer when it is called.
 
     Args:
@@ -87,17 +88,17 @@ class BlockBegins(MaskPreservingOperation):
         1.0
     """
 
-    def __init__(self, stack: Any, index: int, prefix: str = "") -> None:
+    def __init__(self, stack: KerasLayer, index: int, prefix: str = "") -> None:
         super().__init__(name="block_begins")
         self.stack = stack
         self.index = index
         self.prefix = prefix
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Tensor) -> Any:
         """Returns its input."""
         return x
 
-    def compute_output_spec(self, x: Any) -> Any:
+    def compute_output_spec(self, x: Tensor) -> Any:
         """Returns the spec of its input."""
         return keras.KerasTensor(x.shape, dtype=x.dtype)
 
@@ -132,15 +133,15 @@ class RegularizedOutputs(MaskPreservingOperation):
         1.0
     """
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: KerasLayer) -> None:
         super().__init__(name="regularized_outputs")
         self.layer = layer
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Tensor) -> Any:
         """Returns its input."""
         return x
 
-    def compute_output_spec(self, x: Any) -> Any:
+    def compute_output_spec(self, x: Tensor) -> Any:
         """Returns the spec of its input."""
         return keras.KerasTensor(x.shape, dtype=x.dtype)
 
@@ -271,5 +272,5 @@ class _Writer:
         self.calls.append(dataclasses.replace(call, index=len(self.calls)))
 
 
-def _renamed(x: Any, names: dict[int, int]) -> Any:
+def _renamed(x: Tensor, names: dict[int, int]) -> Any:
     return TensorRef(names.get(x.id, x.id)) if isinstance(x, TensorRef) else x

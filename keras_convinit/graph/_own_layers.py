@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_convinit._contents import get_attributes, iterate_contents
 from keras_convinit._masks import attach_mask, get_mask
+from keras_convinit._types import KerasLayer, Nest, Tensor, Variable
 from keras_convinit.graph._symbolic import (
     WATCHING,
     NotOnSymbolsError,
@@ -24,7 +25,7 @@ from keras_convinit.graph.program import LayerCall, Program, TensorRef
 from keras_convinit.kernels import kernels_of
 
 
-def is_custom_layer(layer: Any) -> bool:
+def is_custom_layer(layer: KerasLayer) -> bool:
     """Returns True if the class of a layer is not Keras', not ours, and not registered.
 
     A subclass of a layer whose kernels are known is known itself.
@@ -50,7 +51,7 @@ def is_custom_layer(layer: Any) -> bool:
     )
 
 
-def is_custom_composite(layer: Any) -> bool:
+def is_custom_composite(layer: KerasLayer) -> bool:
     """Returns True for a custom layer that is made of layers.
 
     Args:
@@ -68,13 +69,13 @@ def is_custom_composite(layer: Any) -> bool:
     return is_custom_layer(layer) and bool(_parts(layer))
 
 
-def takes_mask(layer: Any) -> bool:
+def takes_mask(layer: KerasLayer) -> bool:
     """Returns True if Keras passes masks to the `call` of a layer."""
     names = inspect.signature(layer.call).parameters
     return "mask" in names or any(f"{name}_mask" in names for name in names)
 
 
-def makes_masks(layer: Any) -> bool:
+def makes_masks(layer: KerasLayer) -> bool:
     """Returns True if the outputs of a layer may have a mask of its own making."""
     if isinstance(layer, keras.layers.Embedding):
         return bool(layer.mask_zero)
@@ -95,7 +96,7 @@ def _(layer: keras.layers.Layer, apply: Apply, /, *args: Any, **kwargs: Any) -> 
         return NotImplemented
     training = kwargs.pop("training", None)
 
-    def converted(x: Any) -> Any:
+    def converted(x: Tensor) -> Any:
         if not _is_tensor(x) or not layer.autocast:
             return x
         if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(x.dtype)):
@@ -132,11 +133,11 @@ class MaskedBy(Cast):
         dtype: Its dtype.
     """
 
-    def __init__(self, layer: Any, shape: Any, dtype: Any) -> None:
+    def __init__(self, layer: KerasLayer, shape: Any, dtype: Any) -> None:
         super().__init__(shape, keras.backend.standardize_dtype(dtype))
         self.layer = layer
 
-    def call(self, x: Any, inputs: Any = None) -> Any:
+    def call(self, x: Tensor, inputs: Nest = None) -> Any:
         """Returns the tensor with the mask that the layer computes."""
         before = keras.tree.map_structure(get_mask, inputs)
         if get_mask(x) is not None or keras.tree.flatten(before).count(None):
@@ -144,12 +145,12 @@ class MaskedBy(Cast):
         masks = keras.tree.flatten(self.layer.compute_mask(inputs, before))
         return attach_mask(x, masks[0]) if len(masks) == 1 else x
 
-    def compute_output_spec(self, x: Any, inputs: Any = None) -> Any:
+    def compute_output_spec(self, x: Tensor, inputs: Nest = None) -> Any:
         """Returns the spec of the tensor."""
         return super().compute_output_spec(x)
 
 
-def explain_whole(layer: Any, args: Any, kwargs: Any) -> str | None:
+def explain_whole(layer: KerasLayer, args: Any, kwargs: Any) -> str | None:
     """Returns why a custom layer was not opened, None if it has no parts.
 
     Args:
@@ -167,7 +168,7 @@ def explain_whole(layer: Any, args: Any, kwargs: Any) -> str | None:
     return "a mask may come in"
 
 
-def _is_worth_opening(layer: Any, args: Any, kwargs: Any) -> bool:
+def _is_worth_opening(layer: KerasLayer, args: Any, kwargs: Any) -> bool:
     if _parts(layer):
         return True
     # What does something to one signal, and has no parts, is one thing for its
@@ -176,7 +177,7 @@ def _is_worth_opening(layer: Any, args: Any, kwargs: Any) -> bool:
     return len(signals) > 1 and not layer.variables
 
 
-def _parts(layer: Any) -> list[Any]:
+def _parts(layer: KerasLayer) -> list[Any]:
     return [
         part
         for part in iterate_contents(layer)
@@ -184,11 +185,11 @@ def _parts(layer: Any) -> list[Any]:
     ]
 
 
-def _is_tensor(x: Any) -> bool:
+def _is_tensor(x: Tensor) -> bool:
     return isinstance(x, keras.KerasTensor) or ops.is_tensor(x)
 
 
-def program_of_call(layer: Any, args: Any, kwargs: Any) -> Program:
+def program_of_call(layer: KerasLayer, args: Any, kwargs: Any) -> Program:
     """Records the call of a custom layer, if its outputs are all that it has.
 
     Its `call` runs on symbols, once as in inference and once as in training.
@@ -211,7 +212,7 @@ def program_of_call(layer: Any, args: Any, kwargs: Any) -> Program:
         return _program(layer, args, kwargs)
 
 
-def _program(layer: Any, args: Any, kwargs: Any) -> Program:
+def _program(layer: KerasLayer, args: Any, kwargs: Any) -> Program:
     if type(layer).__call__ is not keras.layers.Layer.__call__:
         raise NotOnSymbolsError("it has a `__call__` of its own")
     if layer.activity_regularizer is not None:
@@ -239,7 +240,7 @@ def _program(layer: Any, args: Any, kwargs: Any) -> Program:
     )
 
 
-def _told(layer: Any, args: Any, kwargs: Any) -> Program:
+def _told(layer: KerasLayer, args: Any, kwargs: Any) -> Program:
     with _nothing_else(layer):
         graph, _, outputs = graph_of_calls(layer, *_symbols((args, kwargs)))
     try:
@@ -265,7 +266,7 @@ def _symbols(arguments: Any) -> Any:
 class _NoValues(keras.StatelessScope):
     """A scope in which no variable has a value: it would stay what it was."""
 
-    def get_current_value(self, variable: Any) -> Any:
+    def get_current_value(self, variable: Variable) -> Any:
         if variable.name == "seed_generator_state":
             raise NotOnSymbolsError("it draws random numbers itself")
         raise NotOnSymbolsError(
@@ -274,7 +275,7 @@ class _NoValues(keras.StatelessScope):
 
 
 @contextlib.contextmanager
-def _nothing_else(layer: Any) -> Iterator[None]:
+def _nothing_else(layer: KerasLayer) -> Iterator[None]:
     """Refuses what a call does apart from giving its outputs."""
     before = get_attributes(layer)
     scope = _NoValues(collect_losses=True, initialize_variables=False)
@@ -297,7 +298,7 @@ def _nothing_else(layer: Any) -> Iterator[None]:
         raise NotOnSymbolsError("it changes variables")
 
 
-def _recorded(graph: Any, outputs: Any) -> Program:
+def _recorded(graph: Any, outputs: Nest) -> Program:
     """Records the calls of a functional model of placeholders and operations."""
     numbers: dict[int, int] = {}
     symbols: list[Any] = []
@@ -308,7 +309,7 @@ def _recorded(graph: Any, outputs: Any) -> Program:
         symbols.append(symbol)
         return TensorRef(len(symbols) - 1)
 
-    def value(x: Any) -> Any:
+    def value(x: Tensor) -> Any:
         return TensorRef(numbers[id(x)]) if isinstance(x, keras.KerasTensor) else x
 
     def record(operation: Any, /, *args: Any, **kwargs: Any) -> Any:

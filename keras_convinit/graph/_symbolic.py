@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from keras_convinit._contents import iterate_contents
+from keras_convinit._types import KerasLayer, KerasModel, Nest
 
 _numbers = itertools.count()
 
@@ -22,7 +23,7 @@ class Placeholder(keras.Operation):
         specs: Shapes and dtypes of its outputs.
     """
 
-    def __init__(self, layer: Any, specs: Any) -> None:
+    def __init__(self, layer: KerasLayer, specs: Any) -> None:
         # Names must differ within a graph.
         super().__init__(name=f"keras_convinit_stand_in_{next(_numbers)}")
         self.layer = layer
@@ -46,7 +47,7 @@ class Traced(keras.Operation):
         layer: The layer.
     """
 
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: KerasLayer) -> None:
         super().__init__(name="keras_convinit_traced")
         self.layer = layer
 
@@ -55,7 +56,7 @@ class Traced(keras.Operation):
         return self.layer(*args, **kwargs)
 
 
-def output_specs(layer: Any, args: Any, kwargs: Any) -> Any:
+def output_specs(layer: KerasLayer, args: Any, kwargs: Any) -> Any:
     """Shapes and dtypes of what a layer gives, without a call where that is known."""
     try:
         return layer.compute_output_spec(*args, **kwargs)
@@ -72,7 +73,7 @@ class NotOnSymbolsError(Exception):
     """A model does something that cannot be done to symbols."""
 
 
-def graph_of_calls(model: Any, args: Any, kwargs: Any) -> Any:
+def graph_of_calls(model: KerasModel, args: Any, kwargs: Any) -> Any:
     """Runs the `call` of a model or layer on symbols, while its layers are watched.
 
     Args:
@@ -109,7 +110,7 @@ def graph_of_calls(model: Any, args: Any, kwargs: Any) -> Any:
         raise NotOnSymbolsError(model) from error
 
 
-def with_symbols(structure: Any, symbols: Iterable[Any]) -> Any:
+def with_symbols(structure: Nest, symbols: Iterable[Any]) -> Any:
     """Replaces the symbols of a structure, in the order of flattening."""
     left = iter(symbols)
     # Not the order in which it is mapped: that of a dict is another one.
@@ -122,7 +123,7 @@ def with_symbols(structure: Any, symbols: Iterable[Any]) -> Any:
     )
 
 
-def _layers_in(model: Any) -> list[Any]:
+def _layers_in(model: KerasModel) -> list[Any]:
     return [
         part for part in iterate_contents(model) if isinstance(part, keras.layers.Layer)
     ]

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_convinit._types import DataLike, KerasLayer, KerasModel, Nest
 from keras_convinit.graph import _activation
 from keras_convinit.graph._activation import get_fused
 from keras_convinit.graph._blocks import Block, find_blocks, find_stages
@@ -107,7 +108,7 @@ class Within:
 
 
 @functools.singledispatch
-def split_kernels(layer: Any, kernels: tuple[Kernel, ...]) -> tuple[Within, ...]:
+def split_kernels(layer: KerasLayer, kernels: tuple[Kernel, ...]) -> tuple[Within, ...]:
     """How the kernels of a layer follow each other; side by side unless known.
 
     Args:
@@ -120,7 +121,7 @@ def split_kernels(layer: Any, kernels: tuple[Kernel, ...]) -> tuple[Within, ...]
     return tuple(Within(k, True, None, True, get_fused(layer)) for k in kernels)
 
 
-def _separable(layer: Any, kernels: tuple[Kernel, ...]) -> tuple[Within, ...]:
+def _separable(layer: KerasLayer, kernels: tuple[Kernel, ...]) -> tuple[Within, ...]:
     depthwise, pointwise = kernels
     return (
         Within(depthwise, True, None, False, None),
@@ -128,7 +129,7 @@ def _separable(layer: Any, kernels: tuple[Kernel, ...]) -> tuple[Within, ...]:
     )
 
 
-def _attention(layer: Any, kernels: tuple[Kernel, ...]) -> tuple[Within, ...]:
+def _attention(layer: KerasLayer, kernels: tuple[Kernel, ...]) -> tuple[Within, ...]:
     *readers, output = kernels
     return (
         *(Within(kernel, True, None, False, None) for kernel in readers),
@@ -136,7 +137,7 @@ def _attention(layer: Any, kernels: tuple[Kernel, ...]) -> tuple[Within, ...]:
     )
 
 
-def _recurrent(layer: Any, kernels: tuple[Kernel, ...]) -> tuple[Within, ...]:
+def _recurrent(layer: KerasLayer, kernels: tuple[Kernel, ...]) -> tuple[Within, ...]:
     cells = getattr(layer.cell, "cells", [layer.cell])
     number = len(kernels) // len(cells)
     found: list[Within] = []
@@ -152,7 +153,9 @@ def _recurrent(layer: Any, kernels: tuple[Kernel, ...]) -> tuple[Within, ...]:
     return tuple(found)
 
 
-def _bidirectional(layer: Any, kernels: tuple[Kernel, ...]) -> tuple[Within, ...]:
+def _bidirectional(
+    layer: KerasLayer, kernels: tuple[Kernel, ...]
+) -> tuple[Within, ...]:
     half = len(kernels) // 2
     return (
         *split_kernels(layer.forward_layer, kernels[:half]),
@@ -247,12 +250,12 @@ def _places(block: Block, number: int) -> Any:
             )
 
 
-def _numbers(structure: Any) -> set[int]:
+def _numbers(structure: Nest) -> set[int]:
     flat = keras.tree.flatten(structure)
     return {value.id for value in flat if isinstance(value, TensorRef)}
 
 
-def analyze(model: Any, data: Any = None) -> ModelAnalysis:
+def analyze(model: KerasModel, data: DataLike = None) -> ModelAnalysis:
     """Reads each kernel of a model with its surroundings.
 
     Models inside it and layers that `expand` knows are opened: our residual layers,
@@ -287,7 +290,7 @@ def analyze(model: Any, data: Any = None) -> ModelAnalysis:
     return analyze_program(trace_opened(model, data), model)
 
 
-def analyze_program(program: Program, model: Any) -> ModelAnalysis:
+def analyze_program(program: Program, model: KerasModel) -> ModelAnalysis:
     """Reads what stands around each kernel of a model that has been traced.
 
     Args:
@@ -357,7 +360,7 @@ def _owners(opened: Iterable[OpenedCall]) -> Owners:
     return owners
 
 
-def _owner(layer: Any, kernel: Kernel, owners: Owners) -> tuple[Any, Kernel]:
+def _owner(layer: KerasLayer, kernel: Kernel, owners: Owners) -> tuple[Any, Kernel]:
     """Returns the layer of the model that a kernel belongs to, and the kernel there."""
     while id(kernel.variable) in owners:
         layer, variable = owners[id(kernel.variable)]
@@ -450,7 +453,7 @@ def _sites(
 
 
 def _never_called(
-    model: Any, program: Program, sites: tuple[KernelContext, ...]
+    model: KerasModel, program: Program, sites: tuple[KernelContext, ...]
 ) -> Iterator[Unread]:
     owners = [*(site.layer for site in sites), *(call.layer for call in program.calls)]
     known = {id(v) for owner in owners for v in getattr(owner, "variables", ())}

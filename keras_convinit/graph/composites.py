@@ -12,6 +12,7 @@ import keras
 from keras import ops
 
 from keras_convinit._masks import MaskPreservingOperation, attach_mask
+from keras_convinit._types import KerasLayer, Nest, Tensor
 from keras_convinit.graph.program import as_input
 from keras_convinit.layers import ScaledResidual, ScaledResidualStack
 
@@ -19,7 +20,7 @@ Apply = Callable[..., Any]
 
 
 @functools.singledispatch
-def expand(layer: Any, apply: Apply, /, *arguments: Any, **keywords: Any) -> Any:
+def expand(layer: KerasLayer, apply: Apply, /, *arguments: Any, **keywords: Any) -> Any:
     """Writes a call of a composite layer as calls of its parts.
 
     Known are our residual layers, and layers of any class that is not Keras' whose
@@ -53,7 +54,7 @@ def expand(layer: Any, apply: Apply, /, *arguments: Any, **keywords: Any) -> Any
 
 
 @expand.register
-def _(layer: ScaledResidual, apply: Apply, inputs: Any, **_: Any) -> Any:
+def _(layer: ScaledResidual, apply: Apply, inputs: Nest, **_: Any) -> Any:
     inputs = _cast(layer, apply, inputs)
     branch = apply(layer.branch, inputs)
     through = inputs if layer.shortcut is None else apply(layer.shortcut, inputs)
@@ -67,7 +68,11 @@ def _(layer: ScaledResidual, apply: Apply, inputs: Any, **_: Any) -> Any:
 
 @expand.register
 def _(
-    layer: ScaledResidualStack, apply: Apply, inputs: Any, mask: Any = None, **_: Any
+    layer: ScaledResidualStack,
+    apply: Apply,
+    inputs: Nest,
+    mask: Tensor = None,
+    **_: Any,
 ) -> Any:
     # Layers of their own, with copies of the weights: values are right, but what is
     # done to these weights is not done to the stack.
@@ -77,13 +82,15 @@ def _(
     return inputs
 
 
-def _cast(layer: Any, apply: Apply, inputs: Any) -> Any:
+def _cast(layer: KerasLayer, apply: Apply, inputs: Nest) -> Any:
     dtype = layer.compute_dtype
     return inputs if inputs.dtype == dtype else apply(Cast(inputs.shape, dtype), inputs)
 
 
 @functools.singledispatch
-def enter_stack(layer: Any, apply: Apply, /, *arguments: Any, **keywords: Any) -> Any:
+def enter_stack(
+    layer: KerasLayer, apply: Apply, /, *arguments: Any, **keywords: Any
+) -> Any:
     """Converts the inputs of a stack to those of its first block.
 
     Together with `apply_block` it opens a stack as calls of its own template.
@@ -102,13 +109,17 @@ def enter_stack(layer: Any, apply: Apply, /, *arguments: Any, **keywords: Any) -
 
 @enter_stack.register
 def _(
-    layer: ScaledResidualStack, apply: Apply, inputs: Any, mask: Any = None, **_: Any
+    layer: ScaledResidualStack,
+    apply: Apply,
+    inputs: Nest,
+    mask: Tensor = None,
+    **_: Any,
 ) -> Any:
     return _cast(layer, apply, with_mask(apply, inputs, mask))
 
 
 def apply_block(
-    stack: ScaledResidualStack, apply: Apply, x: Any, count: int = 1
+    stack: ScaledResidualStack, apply: Apply, x: Tensor, count: int = 1
 ) -> Any:
     """Writes a block of a stack as calls of its template and of a scaled sum.
 
@@ -125,7 +136,7 @@ def apply_block(
     return apply(total, x, apply(stack.branch, x))
 
 
-def with_mask(apply: Apply, x: Any, mask: Any) -> Any:
+def with_mask(apply: Apply, x: Tensor, mask: Tensor) -> Any:
     """Attaches a mask to a tensor, unless it is None."""
     return x if mask is None else apply(Masked(x.shape, x.dtype), x, mask)
 
@@ -186,11 +197,11 @@ class Cast(MaskPreservingOperation):
         self.shape = tuple(shape)
         self.dtype = dtype
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Tensor) -> Any:
         """Converts the tensor."""
         return as_input(x, self.shape, self.dtype)
 
-    def compute_output_spec(self, x: Any) -> Any:
+    def compute_output_spec(self, x: Tensor) -> Any:
         """Returns the spec that is taken, with known dimensions of the tensor."""
         shape = self.shape if len(x.shape) != len(self.shape) else x.shape
         return keras.KerasTensor(shape, dtype=self.dtype)
@@ -199,10 +210,10 @@ class Cast(MaskPreservingOperation):
 class Masked(Cast):
     """Gives a tensor a mask, as a call does that is given one for it."""
 
-    def call(self, x: Any, mask: Any = None) -> Any:
+    def call(self, x: Tensor, mask: Tensor = None) -> Any:
         """Returns the tensor with the mask."""
         return attach_mask(x, mask)
 
-    def compute_output_spec(self, x: Any, mask: Any = None) -> Any:
+    def compute_output_spec(self, x: Tensor, mask: Tensor = None) -> Any:
         """Returns the spec of the tensor."""
         return super().compute_output_spec(x)

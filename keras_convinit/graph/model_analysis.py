@@ -6,6 +6,7 @@ import numbers
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from keras_convinit._types import Tensor
 from keras_convinit.graph.program import Program
 from keras_convinit.kernels import Kernel
 
@@ -172,7 +173,7 @@ class ModelAnalysis:
             yield f"{first}{more}: {reason}"
 
 
-def _name(value: Any) -> str:
+def _name(value: Tensor) -> str:
     if value is None:
         return "nothing"
     if isinstance(value, numbers.Real):

@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_convinit._data import order_inputs
+from keras_convinit._types import KerasLayer, Nest, Tensor
 
 Shape = tuple[int | None, ...]
 
@@ -129,7 +130,7 @@ class Program:
 
     def run(
         self,
-        inputs: Any,
+        inputs: Nest,
         call: Callable[..., Any] | None = None,
         training: bool | None = None,
     ) -> Any:
@@ -182,7 +183,7 @@ class Program:
             unread[index].append(number)
         return unread
 
-    def _bound(self, inputs: Any) -> dict[int, Any]:
+    def _bound(self, inputs: Nest) -> dict[int, Any]:
         if self.names is not None:
             inputs = order_inputs("inputs", inputs, self.names)
         wanted, given = keras.tree.flatten(self.inputs), keras.tree.flatten(inputs)
@@ -197,7 +198,7 @@ class Program:
         }
 
 
-def takes_training(layer: Any) -> bool:
+def takes_training(layer: KerasLayer) -> bool:
     """Returns True if the `call` of a layer accepts `training`.
 
     Args:
@@ -211,7 +212,7 @@ def takes_training(layer: Any) -> bool:
     return "training" in inspect.signature(layer.call).parameters
 
 
-def as_input(x: Any, shape: Shape, dtype: str) -> Any:
+def as_input(x: Tensor, shape: Shape, dtype: str) -> Any:
     """Converts an array to what a model takes, as a functional model does.
 
     Args:

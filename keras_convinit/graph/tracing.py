@@ -11,6 +11,7 @@ import keras
 
 from keras_convinit._data import get_input_names, map_leaves, order_inputs, read_inputs
 from keras_convinit._kinds import is_functional, is_sequential
+from keras_convinit._types import DataLike, KerasLayer, KerasModel, Nest, Tensor
 from keras_convinit.graph._expansion import make_executable
 from keras_convinit.graph._own_layers import is_custom_layer, makes_masks, takes_mask
 from keras_convinit.graph._symbolic import (
@@ -36,7 +37,9 @@ from keras_convinit.graph.program import (
 )
 
 
-def trace(model: Any, data: Any = None, *, open_composites: bool = False) -> Program:
+def trace(
+    model: KerasModel, data: DataLike = None, *, open_composites: bool = False
+) -> Program:
     """Reads a model as a program: which layer is applied to what, in which order.
 
     Models inside it are written out to the last layer. Wrappers such as
@@ -75,7 +78,9 @@ def trace(model: Any, data: Any = None, *, open_composites: bool = False) -> Pro
     return make_executable(_recorded(recorder, model, data))
 
 
-def trace_opened(model: Any, data: Any = None, training: bool | None = None) -> Program:
+def trace_opened(
+    model: KerasModel, data: DataLike = None, training: bool | None = None
+) -> Program:
     """Reads a model with all composite layers opened, a stack as one block.
 
     Its template is called once, and `opened` says for how many blocks. To run such a
@@ -104,7 +109,10 @@ def trace_opened(model: Any, data: Any = None, training: bool | None = None) -> 
 
 
 def _recorded(
-    recorder: "Recorder", model: Any, data: Any, training: bool | None = None
+    recorder: "Recorder",
+    model: KerasModel,
+    data: DataLike,
+    training: bool | None = None,
 ) -> Program:
     if not isinstance(model, keras.Model):
         raise ValueError(f"`model` must be a Keras model. Received: model={model!r}")
@@ -135,7 +143,7 @@ def _recorded(
     )
 
 
-def _inputs(model: Any, data: Any) -> Any:
+def _inputs(model: KerasModel, data: DataLike) -> Any:
     known = None
     if is_functional(model):
         known = model.input
@@ -159,7 +167,7 @@ def _inputs(model: Any, data: Any) -> Any:
     return map_leaves(lambda x: _input_like(model, x), data)
 
 
-def _input_like(model: Any, x: Any) -> Any:
+def _input_like(model: KerasModel, x: Tensor) -> Any:
     dtype = keras.backend.standardize_dtype(x.dtype)
     if keras.backend.is_float_dtype(dtype) and model.autocast:
         dtype = model.input_dtype
@@ -247,11 +255,13 @@ class Recorder:
         self._ids[id(symbol)] = number
         return TensorRef(number)
 
-    def value(self, x: Any) -> Any:
+    def value(self, x: Tensor) -> Any:
         """Returns the `TensorRef` of a symbol; anything else as it is."""
         return TensorRef(self._ids[id(x)]) if isinstance(x, keras.KerasTensor) else x
 
-    def apply(self, place: Scope, layer: Any, /, *args: Any, **kwargs: Any) -> Any:
+    def apply(
+        self, place: Scope, layer: KerasLayer, /, *args: Any, **kwargs: Any
+    ) -> Any:
         """Writes down the call of a layer, or of all that is in it.
 
         Args:
@@ -285,13 +295,13 @@ class Recorder:
                 return outputs
         return self._whole(place, layer, args, kwargs)
 
-    def _may_be_masked(self, layer: Any) -> bool:
+    def _may_be_masked(self, layer: KerasLayer) -> bool:
         """Returns True if a layer may depend on a mask, which symbols do not show."""
         if not (is_custom_layer(layer) and takes_mask(layer)):
             return False
         return any(makes_masks(call.layer) for call in self.calls)
 
-    def _open(self, place: Scope, layer: Any, args: Any, kwargs: Any) -> Any:
+    def _open(self, place: Scope, layer: KerasLayer, args: Any, kwargs: Any) -> Any:
         first, outer = len(self.calls), self.opened
         apply = functools.partial(
             self.apply, place.inside(watched=is_custom_layer(layer))
@@ -317,7 +327,7 @@ class Recorder:
         return linked
 
     def _one_block(
-        self, layer: Any, apply: Callable[..., Any], args: Any, kwargs: Any
+        self, layer: KerasLayer, apply: Callable[..., Any], args: Any, kwargs: Any
     ) -> tuple[Any, tuple[int, int, int] | None]:
         x = NotImplemented
         if self._stacks_once:
@@ -328,7 +338,7 @@ class Recorder:
         outputs = apply_block(layer, apply, x, layer.num_blocks)
         return outputs, (first, self._ids[id(x)], self._ids[id(outputs)])
 
-    def _whole(self, place: Scope, layer: Any, args: Any, kwargs: Any) -> Any:
+    def _whole(self, place: Scope, layer: KerasLayer, args: Any, kwargs: Any) -> Any:
         outputs = Placeholder(layer, output_specs(layer, args, kwargs))(*args, **kwargs)
         for symbol in keras.tree.flatten(outputs):
             self.new(symbol)
@@ -337,7 +347,13 @@ class Recorder:
         return outputs
 
     def _call(
-        self, place: Scope, layer: Any, index: int, args: Any, kwargs: Any, outputs: Any
+        self,
+        place: Scope,
+        layer: KerasLayer,
+        index: int,
+        args: Any,
+        kwargs: Any,
+        outputs: Nest,
     ) -> LayerCall:
         arguments, keywords = keras.tree.map_structure(self.value, (args, kwargs))
         inputs = keras.tree.flatten((arguments, keywords))
@@ -358,7 +374,7 @@ class Recorder:
             place.fixed,
         )
 
-    def _connected(self, outputs: Any, args: Any, kwargs: Any) -> Any:
+    def _connected(self, outputs: Nest, args: Any, kwargs: Any) -> Any:
         # What was found in another graph, as symbols of the graph that is asked.
         linked = Placeholder(None, outputs)(*args, **kwargs)
         keras.tree.map_structure(
@@ -372,7 +388,7 @@ class Recorder:
 
 
 def calls_of_model(
-    recorder: Any, place: Scope, model: Any, /, *args: Any, **kwargs: Any
+    recorder: Any, place: Scope, model: KerasModel, /, *args: Any, **kwargs: Any
 ) -> Any:
     """Writes down all calls that a model makes.
 
@@ -399,7 +415,13 @@ def calls_of_model(
 
 
 def _sequential(
-    recorder: Any, inside: Scope, model: Any, /, inputs: Any, mask: Any = None, **_: Any
+    recorder: Any,
+    inside: Scope,
+    model: KerasModel,
+    /,
+    inputs: Nest,
+    mask: Tensor = None,
+    **_: Any,
 ) -> Any:
     inputs = _with_mask(recorder, inside, inputs, mask)
     names = get_input_names(model)
@@ -412,7 +434,13 @@ def _sequential(
 
 
 def _functional(
-    recorder: Any, inside: Scope, model: Any, /, inputs: Any, mask: Any = None, **_: Any
+    recorder: Any,
+    inside: Scope,
+    model: KerasModel,
+    /,
+    inputs: Nest,
+    mask: Tensor = None,
+    **_: Any,
 ) -> Any:
     graph = keras.Model(model.inputs, model.outputs, name=model.name)
     names = get_input_names(model)
@@ -447,7 +475,7 @@ def _inlined(recorder: Any, inside: Scope, graph: Any, symbols: list[Any]) -> An
     ).outputs
 
 
-def _with_mask(recorder: Any, inside: Scope, symbol: Any, mask: Any) -> Any:
+def _with_mask(recorder: Any, inside: Scope, symbol: Any, mask: Tensor) -> Any:
     return with_mask(functools.partial(recorder.apply, inside), symbol, mask)
 
 
@@ -457,7 +485,9 @@ def _cast(recorder: Any, inside: Scope, symbol: Any, wanted: Any) -> Any:
     return recorder.apply(inside, Cast(wanted.shape, wanted.dtype), symbol)
 
 
-def _over_time(layer: Any, apply: Callable[..., Any], inputs: Any, **_: Any) -> Any:
+def _over_time(
+    layer: KerasLayer, apply: Callable[..., Any], inputs: Nest, **_: Any
+) -> Any:
     batch, time, *sample = inputs.shape
     outputs = apply(layer.layer, apply(Reshaped((batch, *sample)), inputs))
     return apply(Reshaped((batch, time, *outputs.shape[1:])), outputs)
@@ -474,6 +504,6 @@ class Reshaped(keras.Operation):
         super().__init__(name="reshaped")
         self.shape = shape
 
-    def compute_output_spec(self, x: Any) -> Any:
+    def compute_output_spec(self, x: Tensor) -> Any:
         """Returns the spec of the output."""
         return keras.KerasTensor(self.shape, dtype=x.dtype)

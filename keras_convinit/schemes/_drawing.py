@@ -11,6 +11,7 @@ import numpy as np
 from keras import ops
 
 from keras_convinit._precision import at_least_float32
+from keras_convinit._types import Initializer, Variable
 from keras_convinit.geometry import Geometry
 from keras_convinit.initializers import DeltaOrthogonal, FanInitializer
 from keras_convinit.kernels import Kernel
@@ -20,7 +21,7 @@ from keras_convinit.schemes.base import Seeds
 TRUNCATED = 0.87962566103423978
 
 
-def with_seed(initializer: Any, seed: int) -> Any:
+def with_seed(initializer: Initializer, seed: int) -> Any:
     """Returns the initializer with another seed, itself if it has none.
 
     Not made again from its configuration, which cannot hold everything: a function of
@@ -57,7 +58,7 @@ class _SeededGenerators(keras.StatelessScope):
         super().__init__(initialize_variables=False)
         self._seed = seed
 
-    def get_current_value(self, variable: Any) -> Any:
+    def get_current_value(self, variable: Variable) -> Any:
         """Returns the value in the scope; None for the variable's own."""
         value = super().get_current_value(variable)
         if value is None and variable.name == "seed_generator_state":
@@ -66,7 +67,7 @@ class _SeededGenerators(keras.StatelessScope):
 
 
 @contextlib.contextmanager
-def seeded(initializer: Any, seed: int) -> Iterator[Any]:
+def seeded(initializer: Initializer, seed: int) -> Iterator[Any]:
     """Lets all that an initializer draws follow from a seed for a while.
 
     Args:
@@ -82,7 +83,7 @@ def seeded(initializer: Any, seed: int) -> Iterator[Any]:
         yield with_seed(initializer, seed)
 
 
-def _is_known(initializer: Any) -> bool:
+def _is_known(initializer: Initializer) -> bool:
     return type(initializer).__module__.partition(".")[0] in ("keras", "keras_convinit")
 
 
@@ -101,7 +102,7 @@ def describe_unseeded(initializers: Iterable[Any]) -> Iterator[str]:
             )
 
 
-def _ignores_seed(initializer: Any) -> bool:
+def _ignores_seed(initializer: Initializer) -> bool:
     """Returns True if two with one seed draw differently, or the seed is hidden.
 
     Initializers of others are tried, on a matrix.
@@ -124,7 +125,10 @@ def _ignores_seed(initializer: Any) -> bool:
 
 
 def draw_copies(
-    initializer: Any, kernel: Kernel, seeds: list[int], stride_aware: bool = False
+    initializer: Initializer,
+    kernel: Kernel,
+    seeds: list[int],
+    stride_aware: bool = False,
 ) -> list[Any]:
     """Draws the copies of a kernel.
 
@@ -148,7 +152,7 @@ def draw_copies(
 
 
 def _draw(
-    initializer: Any,
+    initializer: Initializer,
     seed: int,
     shape: Any,
     kernel: Kernel,
@@ -201,7 +205,9 @@ def _of_one_group(
     return (*inputs, weights // (geometry.groups * math.prod(inputs)))
 
 
-def _draw_with(initializer: Any, seed: int, shape: tuple[int, ...], dtype: str) -> Any:
+def _draw_with(
+    initializer: Initializer, seed: int, shape: tuple[int, ...], dtype: str
+) -> Any:
     if isinstance(initializer, DeltaOrthogonal):
         return initializer.draw(shape, dtype, seed)
     with seeded(initializer, seed) as twin:
@@ -209,7 +215,7 @@ def _draw_with(initializer: Any, seed: int, shape: tuple[int, ...], dtype: str) 
 
 
 def _variance_scaling(
-    initializer: Any,
+    initializer: Initializer,
     seed: int,
     shape: Any,
     kernel: Kernel,
@@ -228,7 +234,7 @@ def _variance_scaling(
 
 
 def variance_scaling_std(
-    initializer: Any, kernel: Kernel, stride_aware: bool = False
+    initializer: Initializer, kernel: Kernel, stride_aware: bool = False
 ) -> float:
     """Returns the standard deviation of a `VarianceScaling` with the true fans."""
     fan_in, fan_out = kernel.geometry.fans(stride_aware)
@@ -237,7 +243,7 @@ def variance_scaling_std(
 
 
 def target_std(
-    initializer: Any, kernel: Kernel, stride_aware: bool = False
+    initializer: Initializer, kernel: Kernel, stride_aware: bool = False
 ) -> float | None:
     """Returns the standard deviation that an initializer aims at, None if unknown.
 

@@ -7,10 +7,11 @@ import keras
 
 from keras_convinit import backend
 from keras_convinit._contents import iterate_contents
+from keras_convinit._types import KerasLayer
 from keras_convinit.graph import LayerCall, Program, takes_training
 
 
-def uses_batch_statistics(layer: Any) -> bool:
+def uses_batch_statistics(layer: KerasLayer) -> bool:
     """Returns True if a layer normalizes by statistics of the batch in training."""
     while isinstance(layer, keras.layers.Wrapper):
         layer = layer.layer

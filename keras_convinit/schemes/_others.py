@@ -7,6 +7,7 @@ import keras
 
 from keras_convinit._contents import iterate_contents
 from keras_convinit._copies import copy_layer
+from keras_convinit._types import KerasLayer, KerasModel, Tensor, Variable
 from keras_convinit.graph import KernelContext, ModelAnalysis, is_custom_layer
 from keras_convinit.kernels import kernels_of
 from keras_convinit.layers import ScaledResidual, stacked_variables_of
@@ -18,7 +19,7 @@ NOT_TRAINED = "it is not trained"
 UNKNOWN = "its layer has kernels that are not known, and `others` is 'keep'"
 
 
-def reason_of_layer(layer: Any) -> str | None:
+def reason_of_layer(layer: KerasLayer) -> str | None:
     """Returns why a layer must keep its values, None if it need not.
 
     Args:
@@ -93,7 +94,7 @@ def unknown_kernels(analysis: ModelAnalysis) -> dict[int, Skipped]:
     }
 
 
-def _has_unknown_kernels(layer: Any) -> bool:
+def _has_unknown_kernels(layer: KerasLayer) -> bool:
     if not isinstance(layer, keras.layers.Layer) or isinstance(layer, keras.Model):
         return False
     try:
@@ -103,7 +104,7 @@ def _has_unknown_kernels(layer: Any) -> bool:
     return False
 
 
-def leaves(layer: Any) -> Iterator[Any]:
+def leaves(layer: KerasLayer) -> Iterator[Any]:
     """Yields the innermost layers of a model, once for each place in it."""
     if isinstance(layer, keras.Model):
         for part in layer.layers:
@@ -121,7 +122,7 @@ def leaves(layer: Any) -> Iterator[Any]:
 
 
 def reset_values(
-    model: Any, kernels: set[int], seeds: Seeds
+    model: KerasModel, kernels: set[int], seeds: Seeds
 ) -> Iterator[tuple[Any, Any, Any]]:
     """Yields the values that new layers would have, for variables that are no kernels.
 
@@ -161,7 +162,7 @@ def reset_values(
             yield model, variable, Skipped(variable.path, reason)
 
 
-def _reason_to_keep(layer: Any) -> str | None:
+def _reason_to_keep(layer: KerasLayer) -> str | None:
     reason = reason_of_layer(layer)
     if reason is None and callable(getattr(layer, "adapt", None)):
         return "adapted to data"
@@ -169,7 +170,7 @@ def _reason_to_keep(layer: Any) -> str | None:
 
 
 def _of_layer(
-    layer: Any, variables: list[Any], seeds: Seeds
+    layer: KerasLayer, variables: list[Any], seeds: Seeds
 ) -> Iterator[tuple[Any, Any, Any]]:
     by_name: dict[int, Any] = {}
     # The bias of an LSTM is more than its initializer says.
@@ -202,12 +203,12 @@ def _of_layer(
             yield layer, variable, Skipped(variable.path, reason)
 
 
-def _is_average(layer: Any, variable: Any) -> bool:
+def _is_average(layer: KerasLayer, variable: Variable) -> bool:
     averages = isinstance(layer, keras.layers.BatchNormalization)
     return averages and variable.name.startswith("moving_")
 
 
-def _variables_of_copy(layer: Any) -> dict[int, Any]:
+def _variables_of_copy(layer: KerasLayer) -> dict[int, Any]:
     """Returns the variables of a copy of the layer, by the identity of the original."""
     try:
         other = copy_layer(layer)
@@ -224,7 +225,7 @@ def _variables_of_copy(layer: Any) -> dict[int, Any]:
 
 
 def row_of_other(
-    layer: Any, variable: Any, value: Any, rule: str = AS_ITS_LAYER
+    layer: KerasLayer, variable: Variable, value: Tensor, rule: str = AS_ITS_LAYER
 ) -> Row:
     """Returns the row of a variable that is no kernel.
 

@@ -1,9 +1,8 @@
 """The gains of Arpit et al. for weight-normalized networks, and their baselines."""
 
-from typing import Any
-
 import keras
 
+from keras_convinit._types import InitializerLike
 from keras_convinit.graph import KernelContext, ModelAnalysis, activation_name
 from keras_convinit.initializers import WeightNormGain
 from keras_convinit.scales import forward_scale
@@ -27,9 +26,9 @@ class AbstractGains(PerKernelScheme):
 
     def __init__(
         self,
-        direction: Any = "orthogonal",
+        direction: InitializerLike = "orthogonal",
         mode: str = "forward",
-        classifier: Any = None,
+        classifier: InitializerLike = None,
     ) -> None:
         self.direction = keras.initializers.get(direction)
         self.mode = WeightNormGain(mode=mode).mode
@@ -212,7 +211,11 @@ class KernelGain(AbstractGains):
         >>> report = keras_convinit.initialize(model, scheme, seed=0)
     """
 
-    def __init__(self, direction: Any = "he_normal", classifier: Any = None) -> None:
+    def __init__(
+        self,
+        direction: InitializerLike = "he_normal",
+        classifier: InitializerLike = None,
+    ) -> None:
         super().__init__(
             direction, "kernel", SAME if classifier is None else classifier
         )

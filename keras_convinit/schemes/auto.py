@@ -2,8 +2,8 @@
 
 import dataclasses
 import math
-from typing import Any
 
+from keras_convinit._types import InitializerLike
 from keras_convinit.graph import KernelContext, ModelAnalysis
 from keras_convinit.schemes.arpit import Arpit
 from keras_convinit.schemes.base import register_scheme
@@ -59,7 +59,7 @@ class Auto(PerKernelScheme):
     def __init__(
         self,
         gamma: float | str = 1.0,
-        classifier: Any = None,
+        classifier: InitializerLike = None,
         stride_aware: bool = False,
     ) -> None:
         self.gamma, self.classifier = gamma_and_classifier(gamma, classifier)

@@ -23,6 +23,7 @@ from keras import ops
 
 from keras_convinit import _data
 from keras_convinit._precision import at_least_float32
+from keras_convinit._types import KerasModel, Nest, Tensor, Variable
 from keras_convinit.graph import ModelAnalysis, analyze
 from keras_convinit.schemes.report import InitializationReport
 
@@ -100,7 +101,7 @@ class ValueOverlay:
         2.0
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: KerasModel) -> None:
         self._model = model
         self._values: dict[int, tuple[Any, Any]] = {}
         self._scope: keras.StatelessScope | None = None
@@ -127,16 +128,16 @@ class ValueOverlay:
         finally:
             self._scope = None
 
-    def current(self, variable: Any) -> Any:
+    def current(self, variable: Variable) -> Any:
         """Returns the value of a variable: the one put or lent, or else its own."""
         lent = None if self._scope is None else self._scope.get_current_value(variable)
         return self._known(variable) if lent is None else lent
 
-    def as_float(self, variable: Any) -> Any:
+    def as_float(self, variable: Variable) -> Any:
         """Returns the value in float32, or in the wider dtype of the variable."""
         return ops.cast(self.current(variable), at_least_float32(variable.dtype))
 
-    def put(self, variable: Any, value: Any) -> None:
+    def put(self, variable: Variable, value: Tensor) -> None:
         """Sets the new value of a variable of the model.
 
         Args:
@@ -148,7 +149,7 @@ class ValueOverlay:
         if self._scope is not None:
             self._scope.add_update((variable, value))
 
-    def lend(self, variable: Any, value: Any) -> None:
+    def lend(self, variable: Variable, value: Tensor) -> None:
         """Sets a value for the scope only, as of the template of a stack.
 
         Args:
@@ -177,7 +178,7 @@ class ValueOverlay:
             _restore(before)
             raise
 
-    def _known(self, variable: Any) -> Any:
+    def _known(self, variable: Variable) -> Any:
         known = self._values.get(id(variable))
         return variable.value if known is None else known[1]
 
@@ -227,7 +228,7 @@ class InitRequest:
         default=None, init=False, repr=False
     )
 
-    def analyze(self, inputs: Any = None) -> ModelAnalysis:
+    def analyze(self, inputs: Nest = None) -> ModelAnalysis:
         """Reads the model, once for all schemes of the request.
 
         Args:
@@ -254,7 +255,7 @@ class InitRequest:
         return _data.take_first_batch(self.model, self.data, name="data").x
 
 
-def _check_kernels(analysis: ModelAnalysis, model: Any) -> None:
+def _check_kernels(analysis: ModelAnalysis, model: KerasModel) -> None:
     if analysis.kernels:
         return
     unread = "; ".join(analysis.describe_unread())

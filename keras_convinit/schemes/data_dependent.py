@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_convinit._checks import positive, positive_integer
+from keras_convinit._types import InitializerLike, KerasLayer, Nest, Tensor
 from keras_convinit.graph import KernelContext, ModelAnalysis
 from keras_convinit.kernels import Kernel, effective_kernel, gain_shape, kernels_of
 from keras_convinit.schemes.base import register_scheme
@@ -69,9 +70,9 @@ class DataDependent(LayerwiseScheme):
     def __init__(
         self,
         scaled: bool = False,
-        direction: Any = "orthogonal",
+        direction: InitializerLike = "orthogonal",
         epsilon: float = 1e-5,
-        classifier: Any = None,
+        classifier: InitializerLike = None,
         samples: int | None = None,
     ) -> None:
         self.scaled = bool(scaled)
@@ -100,7 +101,9 @@ class DataDependent(LayerwiseScheme):
                 "Received: a model with none"
             )
 
-    def treats(self, layer: Any, kernels: list[tuple[Kernel, KernelContext]]) -> bool:
+    def treats(
+        self, layer: KerasLayer, kernels: list[tuple[Kernel, KernelContext]]
+    ) -> bool:
         """Returns True for a linear layer; for a plain classifier only if asked for.
 
         Args:
@@ -200,7 +203,7 @@ class DataDependent(LayerwiseScheme):
         self,
         layer: LayerContext,
         kernel: Kernel,
-        outputs: Any,
+        outputs: Nest,
         old_gain: Any,
         old_bias: Any,
         factor: float,
@@ -255,7 +258,7 @@ def _together(mean: Any, sigma: Any) -> float:
     return float(np.sqrt(np.mean(sigma**2) + np.var(mean)))
 
 
-def _has_one_each(layer: LayerContext, gain: Any) -> bool:
+def _has_one_each(layer: LayerContext, gain: Tensor) -> bool:
     """Returns True if there is a bias for each gain, and it may be set."""
     bias = layer.bias()
     if bias is None or not layer.owner(bias).trainable:
@@ -268,13 +271,13 @@ def _order(channels: tuple[int, ...]) -> list[int]:
     return [sorted(channels).index(axis) for axis in channels]
 
 
-def _to_outputs(gain: Any, shape: Any, order: list[int]) -> Any:
+def _to_outputs(gain: Tensor, shape: Any, order: list[int]) -> Any:
     if len(order) > 1:
         gain = ops.transpose(gain, [order.index(i) for i in range(len(order))])
     return ops.reshape(gain, shape)
 
 
-def _to_kernel(gain: Any, shape: Any, channels: Any, order: list[int]) -> Any:
+def _to_kernel(gain: Tensor, shape: Any, channels: Any, order: list[int]) -> Any:
     if len(order) > 1:
         sizes = [gain.shape[axis] for axis in sorted(channels)]
         gain = ops.transpose(ops.reshape(gain, sizes), order)

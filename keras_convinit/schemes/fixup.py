@@ -1,10 +1,10 @@
 """Fixup: residual networks without normalization, whose branches begin at zero."""
 
 import dataclasses
-from typing import Any
 
 import keras
 
+from keras_convinit._types import InitializerLike
 from keras_convinit.graph import KernelContext, ModelAnalysis
 from keras_convinit.schemes.base import register_scheme
 from keras_convinit.schemes.per_kernel import KernelInit, PerKernelScheme
@@ -51,7 +51,9 @@ class Fixup(PerKernelScheme):
 
     zero_biases = True
 
-    def __init__(self, initializer: Any = None, classifier: Any = None) -> None:
+    def __init__(
+        self, initializer: InitializerLike = None, classifier: InitializerLike = None
+    ) -> None:
         if initializer is None:
             initializer = keras.initializers.VarianceScaling(
                 2.0, "fan_out", "untruncated_normal"

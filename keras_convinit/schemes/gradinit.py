@@ -10,6 +10,7 @@ from keras import ops
 from keras_convinit import _data, backend
 from keras_convinit._checks import found, positive, positive_integer
 from keras_convinit._loss import list_variables, make_stateless_loss
+from keras_convinit._types import Tensor, Variable
 from keras_convinit.schemes._inference import forward_of
 from keras_convinit.schemes.base import Scheme, register_scheme
 from keras_convinit.schemes.resolve import resolve_scheme
@@ -162,7 +163,7 @@ class GradInit(ScaleSearchScheme):
     ) -> None:
         settings = None if preset is None else gradinit_preset(preset)
 
-        def given(name: str, value: Any, default: Any) -> Any:
+        def given(name: str, value: Tensor, default: Any) -> Any:
             if value is not None:
                 return value
             return default if settings is None else getattr(settings, name)
@@ -208,7 +209,7 @@ class GradInit(ScaleSearchScheme):
         del seed
         assert sampler is not None
 
-        def chosen(variable: Any, rank: int) -> bool:
+        def chosen(variable: Variable, rank: int) -> bool:
             del rank
             is_kept = id(variable) in problem.kept
             return not is_kept and bool(np.any(keras.ops.convert_to_numpy(variable)))

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from keras_convinit import backend
+from keras_convinit._types import DataLike, KerasModel, LossLike
 from keras_convinit.schemes.base import InitRequest, Scheme, Seeds, ValueOverlay
 from keras_convinit.schemes.report import InitializationReport
 from keras_convinit.schemes.resolve import resolve_scheme
@@ -17,11 +18,11 @@ OTHERS = ("reset", "keep")
 
 
 def initialize(
-    model: Any,
+    model: KerasModel,
     scheme: Any = "auto",
-    data: Any = None,
+    data: DataLike = None,
     *,
-    loss: Any = None,
+    loss: LossLike = None,
     seed: int | None = None,
     others: str = "reset",
     dry_run: bool = False,

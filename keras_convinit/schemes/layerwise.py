@@ -12,6 +12,7 @@ from keras import ops
 from keras_convinit import _data
 from keras_convinit._masks import keep_mask, make_repeatable
 from keras_convinit._precision import at_least_float32
+from keras_convinit._types import Initializer, KerasLayer, Nest, Tensor, Variable
 from keras_convinit.graph import (
     BlockBegins,
     BlockEnds,
@@ -117,7 +118,7 @@ class LayerContext:
         finally:
             inner.activation = activation
 
-    def draw(self, kernel: Kernel, initializer: Any) -> None:
+    def draw(self, kernel: Kernel, initializer: Initializer) -> None:
         """Draws a kernel; gains become the norms of the direction.
 
         Args:
@@ -140,7 +141,7 @@ class LayerContext:
         variable = kernel.variable if kernel.gain is None else kernel.gain
         self.overlay.put(variable, self.overlay.as_float(variable) * factor)
 
-    def scale_outputs(self, outputs: Any, factor: float) -> Any:
+    def scale_outputs(self, outputs: Nest, factor: float) -> Any:
         """Returns the outputs of a linear layer for a kernel that has been scaled.
 
         Args:
@@ -159,7 +160,7 @@ class LayerContext:
 
         return self.transform(outputs, scaled)
 
-    def transform(self, outputs: Any, function: Callable[[Any], Any]) -> Any:
+    def transform(self, outputs: Nest, function: Callable[[Any], Any]) -> Any:
         """Applies a function to outputs, which keep their mask.
 
         Args:
@@ -189,7 +190,12 @@ class LayerContext:
         self.add_row(kernel, kernel.gain, rule, value, **numbers)
 
     def add_row(
-        self, kernel: Kernel, variable: Any, rule: str, value: Any, **numbers: Any
+        self,
+        kernel: Kernel,
+        variable: Variable,
+        rule: str,
+        value: Tensor,
+        **numbers: Any,
     ) -> None:
         """Adds the row of one variable to the report.
 
@@ -241,7 +247,9 @@ class LayerwiseScheme(Scheme):
     initializer: Any = None
 
     @abc.abstractmethod
-    def treats(self, layer: Any, kernels: list[tuple[Kernel, KernelContext]]) -> bool:
+    def treats(
+        self, layer: KerasLayer, kernels: list[tuple[Kernel, KernelContext]]
+    ) -> bool:
         """Returns True if the scheme sets these kernels of a layer.
 
         Args:
@@ -386,7 +394,7 @@ class _Pass:
             rule = UNKNOWN_KERNEL if id(variable) in self._unknown else AS_ITS_LAYER
             self._other_rows.append(row_of_other(layer, variable, value, rule))
 
-    def run(self, inputs: Any) -> None:
+    def run(self, inputs: Nest) -> None:
         """Runs the model, and sets kernels on the way.
 
         Args:
@@ -446,7 +454,7 @@ class _Pass:
     def _context(self, kernel: Kernel) -> KernelContext | None:
         return self._contexts.get(id(self._owner(kernel.variable)))
 
-    def _owner(self, variable: Any) -> Any:
+    def _owner(self, variable: Variable) -> Any:
         while id(variable) in self._owners:
             variable = self._owners[id(variable)]
         return variable
@@ -507,7 +515,7 @@ def _inputs(request: InitRequest, samples: int | None, scheme: str) -> Any:
     return batch.x
 
 
-def wide(x: Any) -> Any:
+def wide(x: Tensor) -> Any:
     """Returns a tensor in float32, or in its own wider dtype."""
     return ops.cast(x, at_least_float32(x.dtype))
 
@@ -527,14 +535,14 @@ _LINEAR = (*_CHANNELS_LAST, keras.layers.EinsumDense, *_CONVOLUTIONS)
 _CALLS = {cls.call for cls in _LINEAR}
 
 
-def unwrap(layer: Any) -> Any:
+def unwrap(layer: KerasLayer) -> Any:
     """Returns the layer that multiplies, inside `WeightNorm` and `TimeDistributed`."""
     while isinstance(layer, WeightNorm | keras.layers.TimeDistributed):
         layer = layer.layer
     return layer
 
 
-def is_linear(layer: Any) -> bool:
+def is_linear(layer: KerasLayer) -> bool:
     """Returns True if the outputs are linear in each kernel.
 
     Up to a bias and an activation.
@@ -544,7 +552,7 @@ def is_linear(layer: Any) -> bool:
     return isinstance(inner, _LINEAR) and type(inner).call in _CALLS
 
 
-def broadcast(bias: Any, layer: Any) -> Any:
+def broadcast(bias: Tensor, layer: KerasLayer) -> Any:
     """Returns a bias in a shape that can be added to the outputs of its layer."""
     inner = unwrap(layer)
     if getattr(inner, "data_format", None) != "channels_first":
@@ -552,7 +560,7 @@ def broadcast(bias: Any, layer: Any) -> Any:
     return ops.reshape(bias, (-1, *[1] * _positions(inner)))
 
 
-def channel_axes(layer: Any, kernel: Kernel, rank: int) -> tuple[int, ...]:
+def channel_axes(layer: KerasLayer, kernel: Kernel, rank: int) -> tuple[int, ...]:
     """Returns the axes of the outputs that are those of a gain, in the gain's order.
 
     Args:

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from keras_convinit._checks import positive, positive_integer
+from keras_convinit._types import InitializerLike, KerasLayer
 from keras_convinit.graph import KernelContext
 from keras_convinit.kernels import Kernel
 from keras_convinit.schemes.base import register_scheme
@@ -61,7 +62,7 @@ class LSUV(LayerwiseScheme):
         tolerance: float = 0.02,
         max_tries: int = 10,
         floor: float = 1e-10,
-        initializer: Any = "orthogonal",
+        initializer: InitializerLike = "orthogonal",
         samples: int | None = None,
     ) -> None:
         self.tolerance = positive("tolerance", tolerance)
@@ -72,7 +73,9 @@ class LSUV(LayerwiseScheme):
         )
         self.samples = None if samples is None else positive_integer("samples", samples)
 
-    def treats(self, layer: Any, kernels: list[tuple[Kernel, KernelContext]]) -> bool:
+    def treats(
+        self, layer: KerasLayer, kernels: list[tuple[Kernel, KernelContext]]
+    ) -> bool:
         """Returns True: LSUV sets all kernels."""
         del layer, kernels
         return True

@@ -10,6 +10,7 @@ from keras_convinit import _data, backend
 from keras_convinit._checks import positive, positive_integer
 from keras_convinit._data import Batch
 from keras_convinit._loss import list_variables, make_stateless_loss
+from keras_convinit._types import LossLike, Variable
 from keras_convinit.graph import ModelAnalysis, Program
 from keras_convinit.schemes._inference import forward_of
 from keras_convinit.schemes.base import InitRequest, Scheme, register_scheme
@@ -124,7 +125,7 @@ class MetaInit(ScaleSearchScheme):
         """
         known = _chosen(problem.analysis)
 
-        def chosen(variable: Any, rank: int) -> bool:
+        def chosen(variable: Variable, rank: int) -> bool:
             is_kept = id(variable) in problem.kept
             return not is_kept and known.get(id(variable), rank > 1)
 
@@ -237,7 +238,7 @@ class RandomBatches:
     """
 
     def __init__(
-        self, model: keras.Model, program: Program, loss: Any, seed: int
+        self, model: keras.Model, program: Program, loss: LossLike, seed: int
     ) -> None:
         self._structure = program.inputs
         self._inputs = _describe(program, program.inputs)
@@ -286,7 +287,7 @@ def _describe(program: Program, values: Any) -> list[tuple[tuple[Any, ...], str]
     ]
 
 
-def _kind(loss: Any) -> str | None:
+def _kind(loss: LossLike) -> str | None:
     name = loss if isinstance(loss, str) else getattr(loss, "__name__", None)
     if isinstance(loss, keras.Loss):
         name = type(loss).__name__

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_convinit._types import InitializerLike, Tensor, Variable
 from keras_convinit.graph import KernelContext, ModelAnalysis
 from keras_convinit.initializers import WeightNormGain
 from keras_convinit.kernels import (
@@ -235,7 +236,7 @@ def _biases(analysis: ModelAnalysis) -> set[int]:
     }
 
 
-def _parent(variable: Any) -> str:
+def _parent(variable: Variable) -> str:
     return str(getattr(variable, "path", "")).rpartition("/")[0]
 
 
@@ -251,7 +252,7 @@ def _stack(values: list[Any], kernel: Kernel) -> Any:
     return ops.stack(values) if kernel.stacked else values[0]
 
 
-def _effective_std(kernel: Kernel, direction: Any, gain: Any) -> float:
+def _effective_std(kernel: Kernel, direction: InitializerLike, gain: Tensor) -> float:
     pairs = [(direction, gain)]
     if kernel.stacked:
         pairs = [(direction[i], gain[i]) for i in range(kernel.copies)]
@@ -279,7 +280,9 @@ class KerasInitializer(PerKernelScheme):
         0.5
     """
 
-    def __init__(self, initializer: Any, stride_aware: bool = False) -> None:
+    def __init__(
+        self, initializer: InitializerLike, stride_aware: bool = False
+    ) -> None:
         self.initializer = keras.initializers.get(initializer)
         if not isinstance(self.initializer, keras.initializers.Initializer):
             raise ValueError(

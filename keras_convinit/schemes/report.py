@@ -8,6 +8,7 @@ from typing import Any
 from keras import ops
 
 from keras_convinit._printable import printable
+from keras_convinit._types import Tensor
 
 WIDTH = 100
 
@@ -17,7 +18,7 @@ AS_ITS_LAYER = "as its layer starts"
 UNKNOWN_KERNEL = "as its unknown layer starts"
 
 
-def std_of(value: Any) -> float:
+def std_of(value: Tensor) -> float:
     """Returns the standard deviation of all entries of a tensor, in float32."""
     return float(ops.convert_to_numpy(ops.std(ops.cast(value, "float32"))))
 

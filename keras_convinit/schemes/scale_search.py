@@ -16,6 +16,7 @@ from keras_convinit import _data
 from keras_convinit._data import Batch, concatenate_batches
 from keras_convinit._interruption import check_interruption
 from keras_convinit._loss import check_loss_on_few, check_regularizers, resolve_loss
+from keras_convinit._types import DataLike, KerasLayer, KerasModel, Tensor
 from keras_convinit.graph import (
     ModelAnalysis,
     Program,
@@ -209,7 +210,7 @@ class BatchSampler:
         16
     """
 
-    def __init__(self, model: Any, data: Any, scheme: str) -> None:
+    def __init__(self, model: KerasModel, data: DataLike, scheme: str) -> None:
         self._model = model
         self._scheme = scheme
         self._generator = np.random.default_rng()
@@ -261,7 +262,7 @@ class BatchSampler:
     def _shuffle(self, batch: Batch) -> Batch:
         return batch.rows(self._generator.permutation(batch.size))
 
-    def _of_arrays(self, data: Any) -> Iterator[Batch]:
+    def _of_arrays(self, data: DataLike) -> Iterator[Batch]:
         batch = self._check_labels(
             _data.take_first_batch(self._model, data, name="data", at_once=False)
         )
@@ -274,7 +275,7 @@ class BatchSampler:
         while True:
             yield self._shuffle(batch)
 
-    def _of_set(self, data: Any) -> Iterator[Batch]:
+    def _of_set(self, data: DataLike) -> Iterator[Batch]:
         seen = 0
         while True:
             before = seen
@@ -536,7 +537,7 @@ def _rows(
     return rows
 
 
-def _as_rows(factor: Any, value: Any, copies: int) -> Any:
+def _as_rows(factor: Any, value: Tensor, copies: int) -> Any:
     ranks = len(value.shape)
     return ops.reshape(factor, (copies, *[1] * (ranks - 1)) if copies > 1 else ())
 
@@ -577,14 +578,14 @@ def _describe(model: keras.Model) -> Iterator[tuple[Any, int, int, bool, str]]:
             yield variable, 1, len(variable.shape), False, type(model).__name__
 
 
-def _biases(layer: Any) -> set[int]:
+def _biases(layer: KerasLayer) -> set[int]:
     """Returns the identities of each `bias`, and of each `beta` of a normalization."""
     parts = [part for leaf in leaves(layer) for part in _with_parts(leaf)]
     found = [getattr(part, name, None) for part in parts for name in ("bias", "beta")]
     return {id(variable) for variable in found if variable is not None}
 
 
-def _with_parts(layer: Any) -> Iterator[Any]:
+def _with_parts(layer: KerasLayer) -> Iterator[Any]:
     yield layer
     if isinstance(layer, keras.layers.Wrapper):
         yield from _with_parts(layer.layer)

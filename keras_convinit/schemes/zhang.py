@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from keras_convinit._checks import found, positive
+from keras_convinit._types import ActivationLike, Initializer, InitializerLike
 from keras_convinit.graph import KernelContext, ModelAnalysis, activation_name
 from keras_convinit.initializers import ZhangBackward, ZhangForward
 from keras_convinit.schemes.base import register_scheme
@@ -83,7 +84,9 @@ def preset(name: str) -> Preset:
     return found("gamma", name, PRESETS, "a positive number or the name of a preset")
 
 
-def gamma_and_classifier(gamma: float | str, classifier: Any) -> tuple[float, Any]:
+def gamma_and_classifier(
+    gamma: float | str, classifier: InitializerLike
+) -> tuple[float, Any]:
     """Returns gamma as a number, and the initializer of the classifier.
 
     Args:
@@ -108,7 +111,7 @@ SAME = "same"
 
 
 def override_rule(
-    label: str, initializer: Any, default: KernelInit, same: KernelInit
+    label: str, initializer: Initializer, default: KernelInit, same: KernelInit
 ) -> KernelInit:
     """Resolves an override of the rule of the classifier or the first layer.
 
@@ -174,10 +177,10 @@ class ZhangForwardScheme(PerKernelScheme):
 
     def __init__(
         self,
-        activation: Any = None,
+        activation: ActivationLike = None,
         scale: float = 1.0,
         variance: float = 1.0,
-        classifier: Any = None,
+        classifier: InitializerLike = None,
         first: Any = None,
         stride_aware: bool = False,
     ) -> None:
@@ -208,7 +211,7 @@ class ZhangForwardScheme(PerKernelScheme):
 
 def forward_rule(
     context: KernelContext,
-    activation: Any = None,
+    activation: ActivationLike = None,
     scale: float = 1.0,
     variance: float = 1.0,
 ) -> KernelInit:
@@ -269,10 +272,10 @@ class ZhangBackwardScheme(PerKernelScheme):
 
     def __init__(
         self,
-        activation: Any = None,
+        activation: ActivationLike = None,
         gamma: float | str = 1.0,
         variance: float = 1.0,
-        classifier: Any = None,
+        classifier: InitializerLike = None,
         stride_aware: bool = False,
     ) -> None:
         self.gamma, self.classifier = gamma_and_classifier(gamma, classifier)
@@ -295,7 +298,10 @@ class ZhangBackwardScheme(PerKernelScheme):
 
 
 def backward_rule(
-    context: KernelContext, gamma: float, activation: Any = None, variance: float = 1.0
+    context: KernelContext,
+    gamma: float,
+    activation: ActivationLike = None,
+    variance: float = 1.0,
 ) -> KernelInit:
     """Returns eq. 34 with the activation that follows; eq. 41 if it is normalized."""
     after = context.following if activation is None else activation

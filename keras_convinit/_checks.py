@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 
-def positive(name: str, value: Any) -> float:
+def check_positive(name: str, value: Any) -> float:
     """Returns `value` as a float; raises unless it is a finite positive number."""
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not is_number or not 0 < float(value) < math.inf:
@@ -18,7 +18,7 @@ def positive(name: str, value: Any) -> float:
     return float(value)
 
 
-def positive_integer(name: str, value: Any) -> int:
+def check_positive_int(name: str, value: Any) -> int:
     """Returns `value` as an int; raises unless it is a positive integer."""
     is_integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
     if not is_integer or int(value) < 1:
@@ -28,7 +28,7 @@ def positive_integer(name: str, value: Any) -> int:
     return int(value)
 
 
-def found(name: str, value: Any, table: Mapping[str, Any], allowed: str) -> Any:
+def look_up(name: str, value: Any, table: Mapping[str, Any], allowed: str) -> Any:
     """Looks a name up in a table; raises with similar names if it is not there.
 
     Args:
@@ -52,7 +52,7 @@ def found(name: str, value: Any, table: Mapping[str, Any], allowed: str) -> Any:
     return table[value]
 
 
-def kernel_shape(shape: object) -> tuple[int, ...]:
+def check_kernel_shape(shape: object) -> tuple[int, ...]:
     """Returns the shape of a kernel as integers; raises unless it is one."""
     dimensions = tuple(shape) if isinstance(shape, Iterable) else ()
     whole = all(isinstance(d, numbers.Integral) and int(d) > 0 for d in dimensions)

@@ -5,7 +5,7 @@ import keras
 from keras_convinit._types import DTypeLike
 
 
-def at_least_float32(dtype: DTypeLike) -> str:
+def promote_to_float32(dtype: DTypeLike) -> str:
     """Returns the wider of a dtype and float32.
 
     `keras.backend.result_type` does not: for float64 and float32 it is float32, except

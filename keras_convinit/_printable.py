@@ -1,7 +1,7 @@
 """Escaping of foreign names for a terminal, a figure or a page."""
 
 
-def printable(text: object) -> str:
+def escape_unprintable(text: object) -> str:
     r"""Escapes everything in a text that is not printable.
 
     The layer names of a third-party model may hold escape sequences that rename or
@@ -15,8 +15,8 @@ def printable(text: object) -> str:
         The text on one line, with what is not printable escaped as in Python strings.
 
     Example:
-        >>> from keras_convinit._printable import printable
-        >>> printable("red\x1b[31m")
+        >>> from keras_convinit._printable import escape_unprintable
+        >>> escape_unprintable("red\x1b[31m")
         'red\\x1b[31m'
     """
     return "".join(
@@ -25,6 +25,6 @@ def printable(text: object) -> str:
     )
 
 
-def printable_lines(text: object) -> str:
+def escape_lines(text: object) -> str:
     """Escapes everything but line ends that is not printable."""
-    return "\n".join(map(printable, str(text).split("\n")))
+    return "\n".join(map(escape_unprintable, str(text).split("\n")))

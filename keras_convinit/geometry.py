@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from keras_convinit._checks import kernel_shape
+from keras_convinit._checks import check_kernel_shape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Geometry:
             ValueError: `shape` has fewer than two dimensions, or one that is not a
                 positive integer.
         """
-        *positions, inputs, outputs = kernel_shape(shape)
+        *positions, inputs, outputs = check_kernel_shape(shape)
         return cls(math.prod(positions), inputs, outputs)
 
     def fans(self, stride_aware: bool = False) -> tuple[float, float]:

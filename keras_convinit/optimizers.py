@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_convinit._checks import positive
+from keras_convinit._checks import check_positive
 from keras_convinit._registry import register
 
 __all__ = ["CoupledSGD"]
@@ -69,7 +69,7 @@ class CoupledSGD(keras.optimizers.SGD):
                 f"Received: undecayed={undecayed!r}"
             )
         if weight_decay is not None:
-            weight_decay = positive("weight_decay", weight_decay)
+            weight_decay = check_positive("weight_decay", weight_decay)
         self.coupled_weight_decay = weight_decay
         self.undecayed = sorted(undecayed)
 

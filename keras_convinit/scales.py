@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from keras_convinit._checks import positive
+from keras_convinit._checks import check_positive
 from keras_convinit._closed_forms import Function
 from keras_convinit._types import ActivationLike
 from keras_convinit.activations import resolve_activation
@@ -133,7 +133,7 @@ def _compute_scale(
     activation: ActivationLike,
     variance: float,
 ) -> float:
-    variance = positive("variance", variance)
+    variance = check_positive("variance", variance)
     named = activation is None or isinstance(activation, str)
     try:
         # A name always means the same function; an object may change.

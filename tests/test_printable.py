@@ -9,7 +9,7 @@ from matplotlib.text import Text
 from rich.console import Console
 
 from keras_convinit import initialize, signal_report
-from keras_convinit._printable import printable, printable_lines
+from keras_convinit._printable import escape_lines, escape_unprintable
 from keras_convinit.diagnostics.signal_monitor import list_scalars
 from keras_convinit.lab.say import say
 
@@ -20,12 +20,12 @@ SHOWN = r"\x1b]0;owned\x07\x1b[2J\nnext\u202erow"
 
 
 def test_names_are_shown_as_python_writes_them():
-    assert printable(HOSTILE) == SHOWN
-    assert printable("block_1/größe $a^b$ [red] :smile: 層") == (
+    assert escape_unprintable(HOSTILE) == SHOWN
+    assert escape_unprintable("block_1/größe $a^b$ [red] :smile: 層") == (
         "block_1/größe $a^b$ [red] :smile: 層"
     )
-    assert printable("\udc80\x9b\u200b\t") == r"\udc80\x9b\u200b\t"
-    assert printable_lines("one\r\ntwo\x1b") == "one\\r\ntwo\\x1b"
+    assert escape_unprintable("\udc80\x9b\u200b\t") == r"\udc80\x9b\u200b\t"
+    assert escape_lines("one\r\ntwo\x1b") == "one\\r\ntwo\\x1b"
 
 
 def network(*names, **arguments):
@@ -94,7 +94,7 @@ def test_a_figure_has_names_as_they_are(name, tmp_path):
     model.layers[2].kernel.assign(np.eye(4))
     figure = signal_report(model, X).plot(tmp_path / "figure.png")
     texts = [text.get_text() for text in figure.findobj(Text)]
-    assert any(text.endswith(f": {printable(name)}") for text in texts)
+    assert any(text.endswith(f": {escape_unprintable(name)}") for text in texts)
     assert (tmp_path / "figure.png").stat().st_size
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_convinit._printable import printable
+from keras_convinit._printable import escape_unprintable
 from keras_convinit.diagnostics.signal_issues import SignalIssue
 from keras_convinit.diagnostics.signal_row import SignalRow
 from keras_convinit.graph import NORMALIZATIONS
@@ -40,7 +40,7 @@ MEASURED, PREDICTED, ISSUE = "#0072B2", "#000000", "#D55E00"
 def render_text(rows: Sequence[SignalRow], verdict: str) -> str:
     """Writes the verdict and a line for each row, at most 100 characters wide."""
     numbers = sum(width + 1 for _, width, _ in COLUMNS)
-    paths = [printable(row.path) for row in rows]
+    paths = [escape_unprintable(row.path) for row in rows]
     longest = max(map(len, paths), default=0)
     wide = min(max(longest, 5), WIDTH - TYPE_WIDTH - 1 - numbers)
     lines = [
@@ -52,7 +52,7 @@ def render_text(rows: Sequence[SignalRow], verdict: str) -> str:
         # The end of a path tells more than where it begins.
         shown = path if len(path) <= wide else f"~{path[1 - wide :]}"
         lines.append(
-            f"{shown:{wide}} {printable(row.type)[:TYPE_WIDTH]:{TYPE_WIDTH}}"
+            f"{shown:{wide}} {escape_unprintable(row.type)[:TYPE_WIDTH]:{TYPE_WIDTH}}"
             + "".join(f" {write(row):>{width}}" for _, width, write in COLUMNS)
         )
     return "\n".join([*_wrap(verdict), "", *lines])
@@ -68,7 +68,7 @@ def render_html(
     lines = []
     for index, row in enumerate(rows):
         style = f' style="color:{ISSUE}"' if index in marked else ""
-        names = printable(row.path), printable(row.type)
+        names = escape_unprintable(row.path), escape_unprintable(row.type)
         cells = "".join(
             f"<td>{html.escape(cell)}</td>"
             for cell in (*names, *(write(row) for *_, write in COLUMNS))
@@ -227,7 +227,7 @@ def _mark(axes: "Axes", issues: Sequence[SignalIssue], count: int) -> None:
             continue
         left = issue.row < count / 2
         axes.annotate(
-            f"{issue.kind}: {printable(issue.path)}",
+            f"{issue.kind}: {escape_unprintable(issue.path)}",
             (issue.row + 1, 0.97),
             xycoords=("data", "axes fraction"),
             xytext=(4 if left else -4, 0),

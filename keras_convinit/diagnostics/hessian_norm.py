@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from keras_convinit import _data, backend
-from keras_convinit._checks import positive, positive_integer
+from keras_convinit._checks import check_positive, check_positive_int
 from keras_convinit._loss import (
     Loss,
     check_loss_on_few,
@@ -141,9 +141,9 @@ def hessian_norm(
         )
     find, iterations = METHODS[method]
     if max_iterations is not None:
-        iterations = positive_integer("max_iterations", max_iterations)
-    tolerance = positive("tolerance", tolerance)
-    batch_size = positive_integer("batch_size", batch_size)
+        iterations = check_positive_int("max_iterations", max_iterations)
+    tolerance = check_positive("tolerance", tolerance)
+    batch_size = check_positive_int("batch_size", batch_size)
     batch = _data.take_first_batch(model, x, y, at_once=False)
     if batch.y is None:
         raise ValueError(

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from keras import ops
 
-from keras_convinit._printable import printable
+from keras_convinit._printable import escape_unprintable
 from keras_convinit._types import KerasLayer, Variable
 from keras_convinit.diagnostics._forward import Step, read_value
 from keras_convinit.diagnostics._probe import Measurement
@@ -44,7 +44,7 @@ class SignalIssue:
     ratio: float | None = None
 
     def __str__(self) -> str:
-        path = printable(self.path)
+        path = escape_unprintable(self.path)
         if self.kind == "not finite":
             return f"not finite at {path} ({self.direction})"
         if self.kind == "dead":
@@ -280,10 +280,10 @@ def summarize(
         parts.append(f"{dead[0]}{more}")
     if duplicates:
         more = f" and {len(duplicates) - 1} more" if len(duplicates) > 1 else ""
-        equal = " = ".join(map(printable, duplicates[0]))
+        equal = " = ".join(map(escape_unprintable, duplicates[0]))
         parts.append(f"equal kernels: {equal}{more}")
     parts = parts or ["steady"]
     if unopened:
         more = f" and {len(unopened) - 1} more" if len(unopened) > 1 else ""
-        parts.append(f"not looked inside: {printable(unopened[0])}{more}")
+        parts.append(f"not looked inside: {escape_unprintable(unopened[0])}{more}")
     return "; ".join(parts)

@@ -5,10 +5,10 @@ from typing import Any
 
 import keras
 
-from keras_convinit._checks import positive_integer
+from keras_convinit._checks import check_positive_int
 from keras_convinit._data import FirstBatch, is_dataset
 from keras_convinit._event_file import EventFile
-from keras_convinit._printable import printable
+from keras_convinit._printable import escape_unprintable
 from keras_convinit._types import DataLike, KerasModel, LossLike
 from keras_convinit.diagnostics.signal_report import SignalReport, signal_report
 
@@ -77,7 +77,7 @@ class SignalMonitor(keras.callbacks.Callback):
                 f"`model` must be a Keras model or None. Received: model={model!r}"
             )
         self._part = model
-        self.every = positive_integer("every", every)
+        self.every = check_positive_int("every", every)
         self.reports: dict[int, SignalReport] = {}
         self._batch = FirstBatch(x) if is_dataset(x) else x
         self._y = y
@@ -145,5 +145,5 @@ def list_scalars(report: SignalReport) -> dict[str, float]:
         for name in SCALARS:
             value = getattr(row, name)
             if value is not None:
-                scalars[f"signal/{printable(row.path)}/{name}"] = value
+                scalars[f"signal/{escape_unprintable(row.path)}/{name}"] = value
     return scalars

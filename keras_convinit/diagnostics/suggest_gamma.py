@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import keras
 import numpy as np
 
-from keras_convinit._checks import positive
+from keras_convinit._checks import check_positive
 from keras_convinit._types import DataLike, KerasModel, LossLike, Tensor
 from keras_convinit.diagnostics._forward import Step, read_value
 from keras_convinit.diagnostics._probe import measure_signals
@@ -146,8 +146,8 @@ def suggest_gamma(
         Zhang et al. 2022, *Necessary conditions for convergence of CNNs and
         initialization of convolution kernels*, eq. 41, which it is a way to use.
     """
-    learning_rate = positive("learning_rate", learning_rate)
-    target = positive("target", target)
+    learning_rate = check_positive("learning_rate", learning_rate)
+    target = check_positive("target", target)
     measurement = measure_signals(model, x, y, loss, seed=0)
     if measurement.loss is None:
         raise ValueError(

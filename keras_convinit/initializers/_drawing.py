@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from keras_convinit._checks import kernel_shape
-from keras_convinit._precision import at_least_float32
+from keras_convinit._checks import check_kernel_shape
+from keras_convinit._precision import promote_to_float32
 from keras_convinit._types import Config, DTypeLike, Seed, Tensor
 from keras_convinit.geometry import Geometry
 
@@ -53,7 +53,7 @@ class SeededInitializer(keras.initializers.Initializer):
         return keras.random.normal(
             shape,
             stddev=std,
-            dtype=at_least_float32(dtype),
+            dtype=promote_to_float32(dtype),
             seed=self.seed if seed is None else seed,
         )
 
@@ -138,7 +138,7 @@ class FanInitializer(SeededInitializer, abc.ABC):
         """
         std = math.sqrt(self.kernel_variance(geometry, stride_aware))
         dtype = check_floating(dtype)
-        values = self._draw_normal(kernel_shape(shape), dtype, std, seed)
+        values = self._draw_normal(check_kernel_shape(shape), dtype, std, seed)
         return ops.cast(values, dtype)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from keras import ops
 
-from keras_convinit._checks import kernel_shape, positive
+from keras_convinit._checks import check_kernel_shape, check_positive
 from keras_convinit._registry import register
 from keras_convinit._types import Config, DTypeLike, Seed, Tensor
 from keras_convinit.initializers._drawing import SeededInitializer, check_floating
@@ -41,7 +41,7 @@ class DeltaOrthogonal(SeededInitializer):
 
     def __init__(self, gain: float = 1.0, seed: Seed = None) -> None:
         super().__init__(seed)
-        self.gain = positive("gain", gain)
+        self.gain = check_positive("gain", gain)
 
     def __call__(self, shape: Sequence[int], dtype: DTypeLike = None) -> Tensor:
         """Draws a kernel.
@@ -76,7 +76,7 @@ class DeltaOrthogonal(SeededInitializer):
         Raises:
             ValueError: As for a call without a seed.
         """
-        *positions, inputs, outputs = kernel_shape(shape)
+        *positions, inputs, outputs = check_kernel_shape(shape)
         dtype = check_floating(dtype)
         if inputs > outputs:
             raise ValueError(

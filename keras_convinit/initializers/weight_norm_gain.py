@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import keras
 from keras import ops
 
-from keras_convinit._checks import positive
+from keras_convinit._checks import check_positive
 from keras_convinit._registry import register
 from keras_convinit._types import Config, DTypeLike, Tensor
 from keras_convinit.geometry import Geometry
@@ -66,7 +66,7 @@ class WeightNormGain(keras.initializers.Initializer):
                 f"`mode` must be one of {', '.join(map(repr, MODES))}. "
                 f"Received: mode={mode!r}"
             )
-        self.gamma = positive("gamma", gamma)
+        self.gamma = check_positive("gamma", gamma)
         self.mode = mode
 
     def gain(self, geometry: Geometry) -> float:

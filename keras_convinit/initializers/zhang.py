@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import keras
 
-from keras_convinit._checks import positive
+from keras_convinit._checks import check_positive
 from keras_convinit._registry import register
 from keras_convinit._types import ActivationLike, Config, Seed
 from keras_convinit.geometry import Geometry
@@ -65,8 +65,8 @@ class ZhangForward(FanInitializer):
     ) -> None:
         super().__init__(seed)
         self.activation = _deserialize_activation(activation)
-        self.scale = positive("scale", scale)
-        self.variance = positive("variance", variance)
+        self.scale = check_positive("scale", scale)
+        self.variance = check_positive("variance", variance)
         self._forward_scale = forward_scale(self.activation, self.variance)
 
     def kernel_variance(self, geometry: Geometry, stride_aware: bool = False) -> float:
@@ -148,8 +148,8 @@ class ZhangBackward(FanInitializer):
     ) -> None:
         super().__init__(seed)
         self.activation = _deserialize_activation(activation)
-        self.gamma = positive("gamma", gamma)
-        self.variance = positive("variance", variance)
+        self.gamma = check_positive("gamma", gamma)
+        self.variance = check_positive("variance", variance)
         self._backward_scale = backward_scale(self.activation, self.variance)
 
     def kernel_variance(self, geometry: Geometry, stride_aware: bool = False) -> float:

@@ -18,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from keras_convinit._printable import printable
+from keras_convinit._printable import escape_unprintable
 from keras_convinit.lab.over_seeds import WINDOW
 
 # Called after each step, with the accuracy of its batch.
@@ -57,7 +57,7 @@ def shown_progress(
             progress.update(bar, completed=sum(lengths[:started]))
             name, _ = runs[started]
             started += 1
-            run = f"{started}/{len(runs)} {printable(name)}"
+            run = f"{started}/{len(runs)} {escape_unprintable(name)}"
             progress.update(bar, description=run)
             recent: collections.deque[float] = collections.deque(maxlen=WINDOW)
 

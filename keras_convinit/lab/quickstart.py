@@ -17,7 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
-from keras_convinit._checks import positive
+from keras_convinit._checks import check_positive
 from keras_convinit._interruption import defer_interruption
 from keras_convinit.lab import data
 from keras_convinit.lab.checks import one_of, whole
@@ -75,7 +75,7 @@ class Options:
         whole("width", self.width, 1)
         whole("blocks", self.blocks, 1)
         whole("residual_epochs", self.residual_epochs, 1)
-        positive("learning_rate", self.learning_rate)
+        check_positive("learning_rate", self.learning_rate)
         whole("limit", self.limit, 1)
 
 

@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.text import Text
 
-from keras_convinit._printable import printable
+from keras_convinit._printable import escape_unprintable
 
 
 def say(console: Console, *lines: object) -> None:
@@ -16,4 +16,4 @@ def say(console: Console, *lines: object) -> None:
         *lines: The lines; an end of line within one is shown as such.
     """
     for line in lines:
-        console.print(Text(printable(line)), soft_wrap=True, highlight=False)
+        console.print(Text(escape_unprintable(line)), soft_wrap=True, highlight=False)

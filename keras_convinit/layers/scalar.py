@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_convinit._checks import positive
+from keras_convinit._checks import check_positive
 from keras_convinit._registry import register
 from keras_convinit._types import Config, DTypeLike, Shape, Tensor
 
@@ -32,7 +32,7 @@ class AbstractScalar(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.initial_value = float(initial_value)
-        self.learning_rate_factor = positive(
+        self.learning_rate_factor = check_positive(
             "learning_rate_factor", learning_rate_factor
         )
         self.supports_masking = True

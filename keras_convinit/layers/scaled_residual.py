@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from keras_convinit import backend
-from keras_convinit._checks import positive_integer
+from keras_convinit._checks import check_positive_int
 from keras_convinit._copies import build_layer, strip_build_configs
 from keras_convinit._kinds import HOMOGENEOUS_LAYERS
 from keras_convinit._registry import register
@@ -76,7 +76,7 @@ class ScaledResidual(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.num_blocks = positive_integer("num_blocks", num_blocks)
+        self.num_blocks = check_positive_int("num_blocks", num_blocks)
         with keras.name_scope(self.name):
             self.branch = as_layer("branch", branch)
             self.shortcut = None if shortcut is None else as_layer("shortcut", shortcut)

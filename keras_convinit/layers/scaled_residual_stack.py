@@ -14,7 +14,7 @@ import numpy as np
 from keras import ops
 
 from keras_convinit import backend
-from keras_convinit._checks import positive_integer
+from keras_convinit._checks import check_positive_int
 from keras_convinit._copies import (
     SEED_LIMIT,
     build_layer,
@@ -129,10 +129,10 @@ class ScaledResidualStack(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.num_blocks = positive_integer("num_blocks", num_blocks)
+        self.num_blocks = check_positive_int("num_blocks", num_blocks)
         if stage_blocks is None:
             stage_blocks = self.num_blocks
-        self.stage_blocks = positive_integer("stage_blocks", stage_blocks)
+        self.stage_blocks = check_positive_int("stage_blocks", stage_blocks)
         self.remat = bool(remat)
         self.supports_masking = True
         branch = as_layer("branch", branch)

@@ -7,10 +7,10 @@ from typing import Any, NoReturn
 import keras
 from keras import ops
 
-from keras_convinit._checks import positive
+from keras_convinit._checks import check_positive
 from keras_convinit._contents import iterate_contents
 from keras_convinit._copies import strip_build_configs
-from keras_convinit._precision import at_least_float32
+from keras_convinit._precision import promote_to_float32
 from keras_convinit._registry import register
 from keras_convinit._types import (
     Config,
@@ -101,7 +101,7 @@ class AbstractWeightNorm(keras.layers.Layer):
         Raises:
             ValueError: `factor` is not a finite positive number.
         """
-        factor = positive("factor", factor)
+        factor = check_positive("factor", factor)
         if self.built:
             self.weight_norm_gain.assign(self.weight_norm_gain * factor)
         else:
@@ -136,7 +136,7 @@ class AbstractWeightNorm(keras.layers.Layer):
             # An assignment here would be lost in a model that is built symbolically.
             initializer=self._initial_gain,
             # bfloat16 could not tell 0.999 from 1, and training would stand still.
-            dtype=at_least_float32(direction.variable.dtype),
+            dtype=promote_to_float32(direction.variable.dtype),
             autocast=False,
         )
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import keras
 from keras import ops
 
-from keras_convinit._precision import at_least_float32
+from keras_convinit._precision import promote_to_float32
 from keras_convinit._registry import register
 from keras_convinit._types import (
     DTypeLike,
@@ -134,7 +134,7 @@ def _draw_in_float32(initializer: Callable[..., Tensor]) -> Callable[..., Tensor
     """Returns an initializer that draws in float32: bfloat16 has no QR."""
 
     def draw(shape: Shape, dtype: DTypeLike = None) -> Tensor:
-        wide = at_least_float32(dtype)
+        wide = promote_to_float32(dtype)
         return ops.cast(initializer(shape, dtype=wide), dtype)
 
     return draw

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_convinit._precision import at_least_float32
+from keras_convinit._precision import promote_to_float32
 from keras_convinit._types import Initializer, Variable
 from keras_convinit.geometry import Geometry
 from keras_convinit.initializers import DeltaOrthogonal, FanInitializer
@@ -142,7 +142,7 @@ def draw_copies(
     Returns:
         A tensor for each copy, in float32 or the wider dtype of the variable.
     """
-    dtype = at_least_float32(kernel.variable.dtype)
+    dtype = promote_to_float32(kernel.variable.dtype)
     shape = tuple(kernel.variable.shape)
     if kernel.stacked:
         shape = shape[1:]

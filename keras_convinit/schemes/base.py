@@ -22,7 +22,7 @@ import numpy as np
 from keras import ops
 
 from keras_convinit import _data
-from keras_convinit._precision import at_least_float32
+from keras_convinit._precision import promote_to_float32
 from keras_convinit._types import KerasModel, Nest, Tensor, Variable
 from keras_convinit.graph import ModelAnalysis, analyze
 from keras_convinit.schemes.report import InitializationReport
@@ -135,7 +135,7 @@ class ValueOverlay:
 
     def as_float(self, variable: Variable) -> Any:
         """Returns the value in float32, or in the wider dtype of the variable."""
-        return ops.cast(self.current(variable), at_least_float32(variable.dtype))
+        return ops.cast(self.current(variable), promote_to_float32(variable.dtype))
 
     def put(self, variable: Variable, value: Tensor) -> None:
         """Sets the new value of a variable of the model.

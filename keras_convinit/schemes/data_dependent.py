@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_convinit._checks import positive, positive_integer
+from keras_convinit._checks import check_positive, check_positive_int
 from keras_convinit._types import InitializerLike, KerasLayer, Nest, Tensor
 from keras_convinit.graph import KernelContext, ModelAnalysis
 from keras_convinit.kernels import Kernel, effective_kernel, gain_shape, kernels_of
@@ -77,12 +77,14 @@ class DataDependent(LayerwiseScheme):
     ) -> None:
         self.scaled = bool(scaled)
         self.direction = self.initializer = keras.initializers.get(direction)
-        self.epsilon = positive("epsilon", epsilon)
+        self.epsilon = check_positive("epsilon", epsilon)
         same = classifier is None or (
             isinstance(classifier, str) and classifier == SAME
         )
         self.classifier = classifier if same else keras.initializers.get(classifier)
-        self.samples = None if samples is None else positive_integer("samples", samples)
+        self.samples = (
+            None if samples is None else check_positive_int("samples", samples)
+        )
 
     def check(self, analysis: ModelAnalysis) -> None:
         """Refuses a model without weight-normalized layers.

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_convinit import _data, backend
-from keras_convinit._checks import found, positive, positive_integer
+from keras_convinit._checks import check_positive, check_positive_int, look_up
 from keras_convinit._loss import list_variables, make_stateless_loss
 from keras_convinit._types import Tensor, Variable
 from keras_convinit.schemes._inference import forward_of
@@ -80,7 +80,7 @@ def gradinit_preset(name: str) -> GradInitPreset:
         >>> gradinit_preset("zhu2021/cifar10/vgg19_bn").learning_rate
         0.1
     """
-    return found("preset", name, GRADINIT_PRESETS, "the name of a preset")
+    return look_up("preset", name, GRADINIT_PRESETS, "the name of a preset")
 
 
 OPTIMIZERS = ("sgd", "adam")
@@ -168,13 +168,13 @@ class GradInit(ScaleSearchScheme):
                 return value
             return default if settings is None else getattr(settings, name)
 
-        self.iterations = positive_integer(
+        self.iterations = check_positive_int(
             "iterations", given("iterations", iterations, 390)
         )
-        self.learning_rate = positive(
+        self.learning_rate = check_positive(
             "learning_rate", given("learning_rate", learning_rate, 0.01)
         )
-        self.batch_size = positive_integer(
+        self.batch_size = check_positive_int(
             "batch_size", given("batch_size", batch_size, 128)
         )
         if self.batch_size < 2:
@@ -188,11 +188,11 @@ class GradInit(ScaleSearchScheme):
                 f"Received: optimizer={optimizer!r}"
             )
         self.optimizer = optimizer
-        self.step_size = positive("step_size", step_size)
-        self.max_gradient_norm = positive("max_gradient_norm", max_gradient_norm)
+        self.step_size = check_positive("step_size", step_size)
+        self.max_gradient_norm = check_positive("max_gradient_norm", max_gradient_norm)
         self.overlap = bool(overlap)
-        self.min_scale = positive("min_scale", min_scale)
-        self.clip = positive("clip", clip)
+        self.min_scale = check_positive("min_scale", min_scale)
+        self.clip = check_positive("clip", clip)
         self.start: Scheme | None = None if start is None else resolve_scheme(start)
         self.verbose = bool(verbose)
 

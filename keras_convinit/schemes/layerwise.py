@@ -11,7 +11,7 @@ from keras import ops
 
 from keras_convinit import _data
 from keras_convinit._masks import keep_mask, make_repeatable
-from keras_convinit._precision import at_least_float32
+from keras_convinit._precision import promote_to_float32
 from keras_convinit._types import Initializer, KerasLayer, Nest, Tensor, Variable
 from keras_convinit.graph import (
     BlockBegins,
@@ -517,7 +517,7 @@ def _inputs(request: InitRequest, samples: int | None, scheme: str) -> Any:
 
 def wide(x: Tensor) -> Any:
     """Returns a tensor in float32, or in its own wider dtype."""
-    return ops.cast(x, at_least_float32(x.dtype))
+    return ops.cast(x, promote_to_float32(x.dtype))
 
 
 _CHANNELS_LAST = (keras.layers.Dense,)

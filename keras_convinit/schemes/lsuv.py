@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_convinit._checks import positive, positive_integer
+from keras_convinit._checks import check_positive, check_positive_int
 from keras_convinit._types import InitializerLike, KerasLayer
 from keras_convinit.graph import KernelContext
 from keras_convinit.kernels import Kernel
@@ -65,13 +65,15 @@ class LSUV(LayerwiseScheme):
         initializer: InitializerLike = "orthogonal",
         samples: int | None = None,
     ) -> None:
-        self.tolerance = positive("tolerance", tolerance)
-        self.max_tries = positive_integer("max_tries", max_tries)
-        self.floor = positive("floor", floor)
+        self.tolerance = check_positive("tolerance", tolerance)
+        self.max_tries = check_positive_int("max_tries", max_tries)
+        self.floor = check_positive("floor", floor)
         self.initializer = (
             None if initializer is None else keras.initializers.get(initializer)
         )
-        self.samples = None if samples is None else positive_integer("samples", samples)
+        self.samples = (
+            None if samples is None else check_positive_int("samples", samples)
+        )
 
     def treats(
         self, layer: KerasLayer, kernels: list[tuple[Kernel, KernelContext]]

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_convinit import _data, backend
-from keras_convinit._checks import positive, positive_integer
+from keras_convinit._checks import check_positive, check_positive_int
 from keras_convinit._data import Batch
 from keras_convinit._loss import list_variables, make_stateless_loss
 from keras_convinit._types import LossLike, Variable
@@ -91,17 +91,17 @@ class MetaInit(ScaleSearchScheme):
         start: Any = "he_normal",
         verbose: bool = True,
     ) -> None:
-        self.steps = positive_integer("steps", steps)
-        self.learning_rate = positive("learning_rate", learning_rate)
+        self.steps = check_positive_int("steps", steps)
+        self.learning_rate = check_positive("learning_rate", learning_rate)
         if not 0 <= momentum < 1:
             raise ValueError(
                 "`momentum` must be at least 0 and less than 1. "
                 f"Received: momentum={momentum!r}"
             )
         self.momentum = float(momentum)
-        self.batch_size = positive_integer("batch_size", batch_size)
-        self.epsilon = positive("epsilon", epsilon)
-        self.floor = positive("floor", floor)
+        self.batch_size = check_positive_int("batch_size", batch_size)
+        self.epsilon = check_positive("epsilon", epsilon)
+        self.floor = check_positive("floor", floor)
         self.start: Scheme | None = None if start is None else resolve_scheme(start)
         self.verbose = bool(verbose)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from keras import ops
 
-from keras_convinit._printable import printable
+from keras_convinit._printable import escape_unprintable
 from keras_convinit._types import Tensor
 
 WIDTH = 100
@@ -140,7 +140,7 @@ class InitializationReport:
         if self.dry_run:
             title += " (dry run: nothing was changed)"
         named = (row for row in self.rows if row.rule != AS_ITS_LAYER)
-        table = [printable(title), *_table(named)]
+        table = [escape_unprintable(title), *_table(named)]
         lines = []
         others = [row.path for row in self.rows if row.rule == AS_ITS_LAYER]
         if others:
@@ -152,7 +152,9 @@ class InitializationReport:
             lines.append("Notes:")
             lines += [f"  {note}" for note in self.notes]
         for line in lines:
-            table += textwrap.wrap(printable(line), WIDTH, subsequent_indent="    ")
+            table += textwrap.wrap(
+                escape_unprintable(line), WIDTH, subsequent_indent="    "
+            )
         return "\n".join(table)
 
 
@@ -217,7 +219,7 @@ def _fitted(text: str, width: int, kind: str) -> str:
 
 
 def _cell(value: str | float | None) -> str:
-    return printable(value) if isinstance(value, str) else _number(value)
+    return escape_unprintable(value) if isinstance(value, str) else _number(value)
 
 
 def _number(value: float | None) -> str:

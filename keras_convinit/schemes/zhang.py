@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_convinit._checks import found, positive
+from keras_convinit._checks import check_positive, look_up
 from keras_convinit._types import ActivationLike, Initializer, InitializerLike
 from keras_convinit.graph import KernelContext, ModelAnalysis, activation_name
 from keras_convinit.initializers import ZhangBackward, ZhangForward
@@ -81,7 +81,7 @@ def preset(name: str) -> Preset:
         >>> preset("zhang2022/cifar10/vgg19").gamma
         0.4
     """
-    return found("gamma", name, PRESETS, "a positive number or the name of a preset")
+    return look_up("gamma", name, PRESETS, "a positive number or the name of a preset")
 
 
 def gamma_and_classifier(
@@ -104,7 +104,7 @@ def gamma_and_classifier(
         if classifier is None:
             classifier = settings.classifier()
         return settings.gamma, classifier
-    return positive("gamma", gamma), classifier
+    return check_positive("gamma", gamma), classifier
 
 
 SAME = "same"
@@ -185,8 +185,8 @@ class ZhangForwardScheme(PerKernelScheme):
         stride_aware: bool = False,
     ) -> None:
         self.activation = activation
-        self.scale = positive("scale", scale)
-        self.variance = positive("variance", variance)
+        self.scale = check_positive("scale", scale)
+        self.variance = check_positive("variance", variance)
         self.classifier = classifier
         self.first = first
         self.stride_aware = stride_aware
@@ -280,7 +280,7 @@ class ZhangBackwardScheme(PerKernelScheme):
     ) -> None:
         self.gamma, self.classifier = gamma_and_classifier(gamma, classifier)
         self.activation = activation
-        self.variance = positive("variance", variance)
+        self.variance = check_positive("variance", variance)
         self.stride_aware = stride_aware
 
     def rule(self, context: KernelContext, analysis: ModelAnalysis) -> KernelInit:

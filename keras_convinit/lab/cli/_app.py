@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import keras_convinit
-from keras_convinit._printable import printable_lines
+from keras_convinit._printable import escape_lines
 from keras_convinit.lab.errors import LabError
 
 # Exit statuses.
@@ -65,5 +65,5 @@ def friendly() -> Iterator[None]:
 def failure(message: object, status: int) -> typer.Exit:
     """Prints a message, and gives what ends the program with that status."""
     # It may have names from a file of somebody else's.
-    typer.echo(printable_lines(message), err=True)
+    typer.echo(escape_lines(message), err=True)
     return typer.Exit(status)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
-from keras_convinit._printable import printable
+from keras_convinit._printable import escape_unprintable
 from keras_convinit.lab.comparison.plan import Plan
 from keras_convinit.lab.comparison.ranking import Ranking, Row
 from keras_convinit.lab.comparison.run import Run
@@ -40,7 +40,7 @@ def comparison_figure(plan: Plan, ranking: Ranking, runs: Sequence[Run]) -> Figu
     # Without pyplot: no window system is asked for, no state is left behind.
     lines = -(-len(ranking.best) // 3)
     figure = Figure(figsize=(11.0, 7.6 + 0.25 * lines), layout="constrained")
-    title = printable(f"{plan.model} on {plan.dataset}")
+    title = escape_unprintable(f"{plan.model} on {plan.dataset}")
     figure.suptitle(title, fontweight="bold", parse_math=False)
     (learning, rates), (signal, error) = figure.subplots(2, 2)
     for row in ranking.best:

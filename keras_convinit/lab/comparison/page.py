@@ -5,7 +5,7 @@ import dataclasses
 import html
 from collections.abc import Iterable, Mapping, Sequence
 
-from keras_convinit._printable import printable_lines
+from keras_convinit._printable import escape_lines
 from keras_convinit.lab.comparison.plan import Plan
 from keras_convinit.lab.comparison.ranking import Ranking
 from keras_convinit.lab.comparison.run import Run
@@ -128,7 +128,7 @@ def comparison_page(
 
 
 def _text(value: object) -> str:
-    return html.escape(printable_lines(value))
+    return html.escape(escape_lines(value))
 
 
 def _summary(plan: Plan, ranking: Ranking, finished: int) -> str:

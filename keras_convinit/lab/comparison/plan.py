@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
-from keras_convinit._checks import positive
+from keras_convinit._checks import check_positive
 from keras_convinit.lab.call_text import parsed_call
 from keras_convinit.lab.checks import one_of, whole
 from keras_convinit.lab.data import augmentation
@@ -85,7 +85,7 @@ class Plan:
         for scheme in _several("schemes", self.schemes):
             scheme_from(scheme)
         for rate in _several("learning_rates", self.learning_rates):
-            positive("learning_rates", rate)
+            check_positive("learning_rates", rate)
         whole("seeds", self.seeds, 1)
         whole("epochs", self.epochs, 1)
         if self.subset is not None:
@@ -98,7 +98,7 @@ class Plan:
                     f"Received: {name}={getattr(self, name)!r}"
                 )
         if self.clip_norm is not None:
-            positive("clip_norm", self.clip_norm)
+            check_positive("clip_norm", self.clip_norm)
         one_of("schedule", self.schedule, SCHEDULES)
         self.augmentations()
 

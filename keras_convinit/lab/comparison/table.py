@@ -5,7 +5,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from keras_convinit._printable import printable
+from keras_convinit._printable import escape_unprintable
 from keras_convinit.lab.comparison.ranking import Ranking, Row
 
 
@@ -75,7 +75,7 @@ def ranking_table(ranking: Ranking, threshold: float) -> Group:
     if others:
         shown.append(_table("The other learning rates", others, threshold))
     reasons = [f"{scheme} refused: {reason}" for scheme, reason in refusals(ranking)]
-    return Group(*shown, *(Text(printable(reason)) for reason in reasons))
+    return Group(*shown, *(Text(escape_unprintable(reason)) for reason in reasons))
 
 
 def _table(title: str, rows: list[tuple[str, ...]], threshold: float) -> Table:
@@ -95,7 +95,7 @@ def _table(title: str, rows: list[tuple[str, ...]], threshold: float) -> Table:
             table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         # Texts, not words: rich reads markup and names of emoji in those.
-        table.add_row(*(Text(printable(cell)) for cell in row))
+        table.add_row(*(Text(escape_unprintable(cell)) for cell in row))
     return table
 
 

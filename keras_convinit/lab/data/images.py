@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_convinit._checks import positive
+from keras_convinit._checks import check_positive
 from keras_convinit.lab.checks import one_of, whole
 
 PARTS = ("train", "validation", "test")
@@ -103,7 +103,7 @@ class ImageDataset:
             )
         whole("seed", seed, 0)
         count = len(self.train_images)
-        apart = round(positive("fraction", fraction) * count)
+        apart = round(check_positive("fraction", fraction) * count)
         if not 0 < apart < count:
             raise ValueError(
                 "`fraction` must leave at least one of the "

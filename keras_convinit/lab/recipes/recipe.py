@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from keras_convinit._checks import positive
+from keras_convinit._checks import check_positive
 from keras_convinit.lab.checks import one_of, whole
 from keras_convinit.lab.recipes.schedule import Schedule
 
@@ -30,7 +30,7 @@ class Optimizer:
     clip_norm: float | None = None
 
     def __post_init__(self) -> None:
-        positive("learning_rate", self.learning_rate)
+        check_positive("learning_rate", self.learning_rate)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from keras_convinit._checks import positive
+from keras_convinit._checks import check_positive
 from keras_convinit.lab.checks import whole
 
 
@@ -51,7 +51,7 @@ class Training:
     def __post_init__(self) -> None:
         whole("epochs", self.epochs, 1)
         whole("batch_size", self.batch_size, 1)
-        positive("learning_rate", self.learning_rate)
+        check_positive("learning_rate", self.learning_rate)
 
 
 @dataclasses.dataclass(frozen=True)

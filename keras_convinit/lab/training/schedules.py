@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_convinit._checks import positive
+from keras_convinit._checks import check_positive
 from keras_convinit._registry import register
 from keras_convinit.lab.recipes import Schedule
 
@@ -48,8 +48,8 @@ class WarmUpSchedule(keras.optimizers.schedules.LearningRateSchedule):
     ) -> None:
         super().__init__()
         self.after = after
-        self.steps = positive("steps", steps)
-        self.power = positive("power", power)
+        self.steps = check_positive("steps", steps)
+        self.power = check_positive("power", power)
         self.start = start
 
     def __call__(self, step: Any) -> Any:

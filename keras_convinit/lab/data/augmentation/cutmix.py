@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from keras_convinit._checks import positive
+from keras_convinit._checks import check_positive
 from keras_convinit.lab.data import _tensorflow as tf
 from keras_convinit.lab.data.augmentation._draws import Draws
 from keras_convinit.lab.data.augmentation._rectangle import rectangle
@@ -37,7 +37,7 @@ class CutMix(MixingAugmentation):
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
-        positive("alpha", self.alpha)
+        check_positive("alpha", self.alpha)
 
     def mixed(
         self, images: tuple[Any, Any], labels: tuple[Any, Any], draws: Draws

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from keras_convinit._checks import positive
+from keras_convinit._checks import check_positive
 from keras_convinit.lab.checks import one_of
 from keras_convinit.lab.data import _tensorflow as tf
 from keras_convinit.lab.data.augmentation._draws import Draws
@@ -36,7 +36,7 @@ class Mixup(MixingAugmentation):
     per: str = "batch"
 
     def __post_init__(self) -> None:
-        positive("alpha", self.alpha)
+        check_positive("alpha", self.alpha)
         one_of("per", self.per, ("batch", "sample"))
 
     def mixed(

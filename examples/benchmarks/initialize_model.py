@@ -33,7 +33,7 @@ def main(arguments=None):
     rows = compare_all(
         {
             "build": build,
-            "read the graph": lambda: graph.read(model),
+            "read the graph": lambda: graph.analyze(model),
             "initialize auto": lambda: keras_convinit.initialize(model, "auto", seed=0),
         },
         options.rounds,

@@ -17,7 +17,7 @@ from keras_convinit.graph._expansion import (
     regularizes_outputs,
 )
 from keras_convinit.graph._own_layers import is_custom_composite, is_custom_layer
-from keras_convinit.graph.analyzing import analyze, analyze_program
+from keras_convinit.graph.analyzing import analyze, analyze_program, known_kernels
 from keras_convinit.graph.composites import Cast, ScaledSum, expand
 from keras_convinit.graph.model_analysis import (
     Conflict,
@@ -61,6 +61,7 @@ __all__ = [
     "is_addition",
     "is_custom_composite",
     "is_custom_layer",
+    "known_kernels",
     "make_executable",
     "regularizes_outputs",
     "takes_training",

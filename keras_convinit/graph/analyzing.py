@@ -379,6 +379,25 @@ def _owner(layer: KerasLayer, kernel: Kernel, owners: Owners) -> tuple[Any, Kern
 def _kernels(
     call: LayerCall, program: Program, unread: dict[int, Unread]
 ) -> tuple[Kernel, ...]:
+    kernels = known_kernels(call)
+    if kernels is None:
+        reason = _why_unknown(call, program)
+        unread.setdefault(id(call.layer), Unread(call.layer, call.path, reason))
+    return kernels or ()
+
+
+def known_kernels(call: LayerCall) -> tuple[Kernel, ...] | None:
+    """Returns the kernels of the layer of a call, None if they are not known.
+
+    Args:
+        call: A call of a program.
+
+    Example:
+        >>> from keras_convinit.graph import known_kernels, trace
+        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> [kernel.name for kernel in known_kernels(trace(model).calls[0])]
+        ['kernel']
+    """
     layer = call.layer
     is_layer = isinstance(layer, keras.layers.Layer)
     # A part that `expand` adds, such as a sum, has not been built.
@@ -387,9 +406,7 @@ def _kernels(
     try:
         return kernels_of(layer)
     except ValueError:
-        reason = _why_unknown(call, program)
-        unread.setdefault(id(layer), Unread(layer, call.path, reason))
-        return ()
+        return None
 
 
 def _why_unknown(call: LayerCall, program: Program) -> str:

@@ -19,10 +19,11 @@ from keras_convinit.graph import (
     KernelContext,
     LayerCall,
     ModelAnalysis,
+    known_kernels,
     make_executable,
     takes_training,
 )
-from keras_convinit.kernels import Kernel, effective_kernel, kernels_of, output_norms
+from keras_convinit.kernels import Kernel, effective_kernel, output_norms
 from keras_convinit.layers import WeightNorm
 from keras_convinit.schemes._drawing import describe_unseeded, draw_copies
 from keras_convinit.schemes._inference import uses_batch_statistics
@@ -339,7 +340,7 @@ class _Pass:
         self._request = request
         self._overlay = request.overlay
         self._program = program = make_executable(analysis.program, blocks=True)
-        self._kernels = [_kernels_of(call) for call in program.calls]
+        self._kernels = [known_kernels(call) or () for call in program.calls]
         # From a variable of a template to that of the stack.
         self._owners = {
             id(pair.template): pair.variable
@@ -478,18 +479,6 @@ class _Pass:
                 inside = number in self._owners
                 put = self._overlay.lend if inside else self._overlay.put
                 put(pair.variable, ops.stack(rows))
-
-
-def _kernels_of(call: LayerCall) -> tuple[Kernel, ...]:
-    layer = call.layer
-    is_layer = isinstance(layer, keras.layers.Layer)
-    if not is_layer or not (layer.built or layer.variables):
-        return ()
-    try:
-        return kernels_of(layer)
-    except ValueError:
-        # The analysis has it among what is unread.
-        return ()
 
 
 def _inputs(request: InitRequest, samples: int | None, scheme: str) -> Any:

@@ -55,7 +55,7 @@ class StackedVariable:
         >>> stack = ScaledResidualStack(keras.layers.Dense(4, use_bias=False), 3)
         >>> stack.build((None, 4))
         >>> (kernel,) = stack.stacked_variables
-        >>> kernel.variable.shape, kernel.template.shape
+        >>> tuple(kernel.variable.shape), tuple(kernel.template.shape)
         ((3, 4, 4), (4, 4))
     """
 

@@ -2,9 +2,9 @@
 
 Importing this package is all it takes: Keras then knows its initializers and layers.
 
-Modules that read and change whole models (`graph`, `schemes`, `diagnostics`), and what
-is public of them, are imported when they are first asked for: a program that only loads
-a model does not wait for them.
+Modules that read and change whole models (`analysis`, `schemes`, `diagnostics`), and
+what is public of them, are imported when they are first asked for: a program that only
+loads a model does not wait for them.
 """
 
 import importlib
@@ -17,7 +17,7 @@ from keras_convinit.layers import fold
 from keras_convinit.scales import backward_scale, forward_scale
 
 if TYPE_CHECKING:
-    from keras_convinit import diagnostics, graph, schemes
+    from keras_convinit import analysis, diagnostics, schemes
     from keras_convinit.diagnostics.hessian_norm import HessianNorm, hessian_norm
     from keras_convinit.diagnostics.signal_monitor import SignalMonitor
     from keras_convinit.diagnostics.signal_report import SignalReport, signal_report
@@ -35,11 +35,11 @@ __all__ = [
     "Kernel",
     "SignalMonitor",
     "SignalReport",
+    "analysis",
     "backward_scale",
     "diagnostics",
     "fold",
     "forward_scale",
-    "graph",
     "hessian_norm",
     "initialize",
     "initializers",
@@ -52,7 +52,7 @@ __all__ = [
 ]
 
 # Nothing of these is registered with Keras.
-_LATE = ("graph", "schemes", "diagnostics")
+_LATE = ("analysis", "schemes", "diagnostics")
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 from random_graphs import RECIPES, SETTINGS, build, values
 
 from keras_convinit import initialize, kernels_of, signal_report
-from keras_convinit.graph import trace
+from keras_convinit.analysis import trace
 
 # Each example compiles a program.
 FEW = hypothesis.settings(SETTINGS, max_examples=8)

@@ -12,7 +12,7 @@ from keras import ops
 from random_sequences import RANDOM, STEPS, build, data, recipes, settings
 
 from keras_convinit import SignalMonitor, fold, initialize, signal_report
-from keras_convinit.graph import trace
+from keras_convinit.analysis import trace
 from keras_convinit.layers import ScaledResidual, ScaledResidualStack
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import keras_convinit
 from keras_convinit import _data, hessian_norm, initialize, signal_report
-from keras_convinit.graph import trace
+from keras_convinit.analysis import trace
 from keras_convinit.layers import WeightNormDense
 
 COUNT = 12

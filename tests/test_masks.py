@@ -6,7 +6,7 @@ import pytest
 
 from keras_convinit import initialize, signal_report
 from keras_convinit._masks import attach_mask, get_mask, keep_mask
-from keras_convinit.graph import trace
+from keras_convinit.analysis import trace
 from keras_convinit.layers import ScaledResidual, ScaledResidualStack, fold
 
 layers = keras.layers

@@ -34,7 +34,7 @@ ORDER = [
     {"scales"},
     {"initializers"},
     {"layers"},
-    {"graph"},
+    {"analysis"},
     {"schemes", "diagnostics"},
     {"lab"},
 ]
@@ -97,7 +97,7 @@ def test_a_stack_is_opened_in_one_place(root):
             if isinstance(node, ast.Attribute) and node.attr in inside:
                 own = isinstance(node.value, ast.Name) and node.value.id == "self"
                 assert own, f"{path}:{node.lineno} knows how a stack is made"
-    assert named == {"graph/composites.py"}
+    assert named == {"analysis/composites.py"}
 
 
 def test_frameworks_are_named_in_one_place(root):
@@ -152,7 +152,9 @@ def test_the_import_is_light(fresh_process):
     roots = {name.split(".")[0] for name in ast.literal_eval(new)}
     assert not roots & (heavy | frameworks)
     # What reads whole models waits until it is asked for; so does the lab.
-    late = {f"keras_convinit.{m}" for m in ("diagnostics", "graph", "lab", "schemes")}
+    late = {
+        f"keras_convinit.{m}" for m in ("analysis", "diagnostics", "lab", "schemes")
+    }
     assert not late & set(ast.literal_eval(new))
 
 
@@ -199,7 +201,7 @@ PUBLIC = [
     for module in (
         keras_convinit,
         keras_convinit.diagnostics,
-        keras_convinit.graph,
+        keras_convinit.analysis,
         keras_convinit.initializers,
         keras_convinit.layers,
         keras_convinit.optimizers,

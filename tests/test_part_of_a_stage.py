@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import keras_convinit
-from keras_convinit.graph import analyze
+from keras_convinit.analysis import analyze
 from keras_convinit.layers import ScaledResidual, ScaledResidualStack, fold
 
 

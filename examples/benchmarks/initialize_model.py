@@ -12,7 +12,7 @@ import keras
 from paired import compare_all, keep, show
 
 import keras_convinit
-from keras_convinit import graph
+from keras_convinit import analysis
 
 
 def main(arguments=None):
@@ -33,7 +33,7 @@ def main(arguments=None):
     rows = compare_all(
         {
             "build": build,
-            "read the graph": lambda: graph.analyze(model),
+            "read the graph": lambda: analysis.analyze(model),
             "initialize auto": lambda: keras_convinit.initialize(model, "auto", seed=0),
         },
         options.rounds,

@@ -18,7 +18,7 @@ import keras
 import numpy as np
 from paired import compare_all, keep, show
 
-from keras_convinit.graph import analyze, make_executable
+from keras_convinit.analysis import analyze, make_executable
 from keras_convinit.lab import models
 from keras_convinit.schemes import BatchSampler, GradInit, MetaInit, SearchProblem
 

@@ -14,7 +14,7 @@ from keras_convinit import backend
 from keras_convinit._loss import LossScope
 from keras_convinit._masks import keep_mask
 from keras_convinit._types import KerasLayer, Nest, Tensor, Variable
-from keras_convinit.graph import (
+from keras_convinit.analysis import (
     BlockBegins,
     BlockEnds,
     Cast,

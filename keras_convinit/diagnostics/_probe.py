@@ -23,6 +23,13 @@ from keras_convinit._loss import (
     sums_over_samples,
 )
 from keras_convinit._types import DataLike, KerasModel, LossLike, Nest, Tensor
+from keras_convinit.analysis import (
+    BlockBegins,
+    Program,
+    as_input,
+    make_executable,
+    trace_opened,
+)
 from keras_convinit.diagnostics._forward import (
     InstrumentedForward,
     Step,
@@ -31,13 +38,6 @@ from keras_convinit.diagnostics._forward import (
     count_positions,
     find_input_axis,
     is_floating,
-)
-from keras_convinit.graph import (
-    BlockBegins,
-    Program,
-    as_input,
-    make_executable,
-    trace_opened,
 )
 
 

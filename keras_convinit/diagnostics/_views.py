@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_convinit._printable import escape_unprintable
+from keras_convinit.analysis import NORMALIZATIONS
 from keras_convinit.diagnostics.signal_issues import SignalIssue
 from keras_convinit.diagnostics.signal_row import SignalRow
-from keras_convinit.graph import NORMALIZATIONS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,10 +10,10 @@ from keras import ops
 
 from keras_convinit._printable import escape_unprintable
 from keras_convinit._types import KerasLayer, Variable
+from keras_convinit.analysis import NORMALIZATIONS, is_addition
 from keras_convinit.diagnostics._forward import Step, read_value
 from keras_convinit.diagnostics._probe import Measurement
 from keras_convinit.diagnostics.signal_row import SignalRow
-from keras_convinit.graph import NORMALIZATIONS, is_addition
 
 # How much larger or smaller than at its start a signal may be.
 LIMIT = 10.0

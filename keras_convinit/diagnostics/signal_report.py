@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from keras_convinit._types import DataLike, KerasModel, LossLike
+from keras_convinit.analysis import is_custom_composite
 from keras_convinit.diagnostics import _views
 from keras_convinit.diagnostics._probe import measure_signals
 from keras_convinit.diagnostics.signal_issues import (
@@ -15,7 +16,6 @@ from keras_convinit.diagnostics.signal_issues import (
     summarize,
 )
 from keras_convinit.diagnostics.signal_row import SignalRow, make_rows
-from keras_convinit.graph import is_custom_composite
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -140,7 +140,7 @@ def signal_report(
 
     Raises:
         ValueError: `model` is not a built Keras model, or does in its own `call` what
-            `keras_convinit.graph.trace` cannot read; `x` has no samples, or not the
+            `keras_convinit.analysis.trace` cannot read; `x` has no samples, or not the
             shapes that the model takes; there are labels, and `loss` is not a loss, or
             None and the model is not compiled with one, or not defined for the labels.
 

@@ -15,15 +15,15 @@ import keras
 import numpy as np
 
 from keras_convinit._types import ActivationLike, Variable
-from keras_convinit.diagnostics._forward import Step
-from keras_convinit.diagnostics._probe import Measurement
-from keras_convinit.graph import (
+from keras_convinit.analysis import (
     NORMALIZATIONS,
     ScaledSum,
     canonical_activation,
     fused_activation,
     is_activation,
 )
+from keras_convinit.diagnostics._forward import Step
+from keras_convinit.diagnostics._probe import Measurement
 from keras_convinit.kernels import Kernel
 from keras_convinit.scales import backward_scale, forward_scale
 

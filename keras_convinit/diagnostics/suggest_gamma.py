@@ -9,10 +9,10 @@ import numpy as np
 
 from keras_convinit._checks import check_positive
 from keras_convinit._types import DataLike, KerasModel, LossLike, Tensor
+from keras_convinit.analysis import KernelContext, analyze_program
 from keras_convinit.diagnostics._forward import Step, read_value
 from keras_convinit.diagnostics._probe import measure_signals
 from keras_convinit.diagnostics.signal_row import SignalRow, make_rows
-from keras_convinit.graph import KernelContext, analyze_program
 from keras_convinit.scales import backward_scale
 
 # One per cent of a kernel's norm in the first step.

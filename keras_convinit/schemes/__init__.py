@@ -1,8 +1,8 @@
 """Schemes of initialization for built models, and the bases of schemes of one's own.
 
 `initialize` is the entrance. A `PerKernelScheme` gives each kernel a rule from what
-`keras_convinit.graph` reads around it; a `LayerwiseScheme` sets each by the signal that
-reaches it; a `ScaleSearchScheme` searches for a scale of each variable.
+`keras_convinit.analysis` reads around it; a `LayerwiseScheme` sets each by the signal
+that reaches it; a `ScaleSearchScheme` searches for a scale of each variable.
 """
 
 from keras_convinit.schemes.arpit import Arpit, Hanin, KernelGain

@@ -8,7 +8,7 @@ import keras
 from keras_convinit import backend
 from keras_convinit._contents import iterate_contents
 from keras_convinit._types import KerasLayer
-from keras_convinit.graph import LayerCall, Program, takes_training
+from keras_convinit.analysis import LayerCall, Program, takes_training
 
 
 def uses_batch_statistics(layer: KerasLayer) -> bool:

@@ -8,7 +8,7 @@ import keras
 from keras_convinit._contents import iterate_contents
 from keras_convinit._copies import copy_layer
 from keras_convinit._types import KerasLayer, KerasModel, Tensor, Variable
-from keras_convinit.graph import KernelContext, ModelAnalysis, is_custom_layer
+from keras_convinit.analysis import KernelContext, ModelAnalysis, is_custom_layer
 from keras_convinit.kernels import kernels_of
 from keras_convinit.layers import ScaledResidual, stacked_variables_of
 from keras_convinit.schemes._drawing import seeded

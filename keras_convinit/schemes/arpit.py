@@ -3,7 +3,7 @@
 import keras
 
 from keras_convinit._types import InitializerLike
-from keras_convinit.graph import KernelContext, ModelAnalysis, activation_name
+from keras_convinit.analysis import KernelContext, ModelAnalysis, activation_name
 from keras_convinit.initializers import WeightNormGain
 from keras_convinit.scales import forward_scale
 from keras_convinit.schemes.base import register_scheme

@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 from keras_convinit._types import InitializerLike
-from keras_convinit.graph import KernelContext, ModelAnalysis
+from keras_convinit.analysis import KernelContext, ModelAnalysis
 from keras_convinit.schemes.arpit import Arpit
 from keras_convinit.schemes.base import register_scheme
 from keras_convinit.schemes.per_kernel import KernelInit, PerKernelScheme

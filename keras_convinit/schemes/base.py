@@ -24,7 +24,7 @@ from keras import ops
 from keras_convinit import _data
 from keras_convinit._precision import promote_to_float32
 from keras_convinit._types import KerasModel, Nest, Tensor, Variable
-from keras_convinit.graph import ModelAnalysis, analyze
+from keras_convinit.analysis import ModelAnalysis, analyze
 from keras_convinit.schemes.report import InitializationReport
 
 LARGEST_SEED = 2**31 - 1

@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_convinit._checks import check_positive, check_positive_int
 from keras_convinit._types import InitializerLike, KerasLayer, Nest, Tensor
-from keras_convinit.graph import KernelContext, ModelAnalysis
+from keras_convinit.analysis import KernelContext, ModelAnalysis
 from keras_convinit.kernels import Kernel, effective_kernel, gain_shape, kernels_of
 from keras_convinit.schemes.base import register_scheme
 from keras_convinit.schemes.layerwise import (

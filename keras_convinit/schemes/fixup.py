@@ -5,7 +5,7 @@ import dataclasses
 import keras
 
 from keras_convinit._types import InitializerLike
-from keras_convinit.graph import KernelContext, ModelAnalysis
+from keras_convinit.analysis import KernelContext, ModelAnalysis
 from keras_convinit.schemes.base import register_scheme
 from keras_convinit.schemes.per_kernel import KernelInit, PerKernelScheme
 from keras_convinit.schemes.zhang import override_rule

@@ -13,7 +13,7 @@ from keras_convinit import _data
 from keras_convinit._masks import keep_mask, make_repeatable
 from keras_convinit._precision import promote_to_float32
 from keras_convinit._types import Initializer, KerasLayer, Nest, Tensor, Variable
-from keras_convinit.graph import (
+from keras_convinit.analysis import (
     BlockBegins,
     BlockEnds,
     KernelContext,

@@ -7,7 +7,7 @@ import keras
 
 from keras_convinit._checks import check_positive, check_positive_int
 from keras_convinit._types import InitializerLike, KerasLayer
-from keras_convinit.graph import KernelContext
+from keras_convinit.analysis import KernelContext
 from keras_convinit.kernels import Kernel
 from keras_convinit.schemes.base import register_scheme
 from keras_convinit.schemes.layerwise import LayerContext, LayerwiseScheme

@@ -11,7 +11,7 @@ from keras_convinit._checks import check_positive, check_positive_int
 from keras_convinit._data import Batch
 from keras_convinit._loss import list_variables, make_stateless_loss
 from keras_convinit._types import LossLike, Variable
-from keras_convinit.graph import ModelAnalysis, Program
+from keras_convinit.analysis import ModelAnalysis, Program
 from keras_convinit.schemes._inference import forward_of
 from keras_convinit.schemes.base import InitRequest, Scheme, register_scheme
 from keras_convinit.schemes.resolve import resolve_scheme

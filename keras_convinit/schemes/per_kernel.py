@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from keras_convinit._types import InitializerLike, Tensor, Variable
-from keras_convinit.graph import KernelContext, ModelAnalysis
+from keras_convinit.analysis import KernelContext, ModelAnalysis
 from keras_convinit.initializers import WeightNormGain
 from keras_convinit.kernels import (
     Kernel,

@@ -17,7 +17,7 @@ from keras_convinit._data import Batch, concatenate_batches
 from keras_convinit._interruption import check_interruption
 from keras_convinit._loss import check_loss_on_few, check_regularizers, resolve_loss
 from keras_convinit._types import DataLike, KerasLayer, KerasModel, Tensor
-from keras_convinit.graph import (
+from keras_convinit.analysis import (
     ModelAnalysis,
     Program,
     make_executable,

@@ -7,7 +7,7 @@ import keras
 
 from keras_convinit._checks import check_positive, look_up
 from keras_convinit._types import ActivationLike, Initializer, InitializerLike
-from keras_convinit.graph import KernelContext, ModelAnalysis, activation_name
+from keras_convinit.analysis import KernelContext, ModelAnalysis, activation_name
 from keras_convinit.initializers import ZhangBackward, ZhangForward
 from keras_convinit.schemes.base import register_scheme
 from keras_convinit.schemes.per_kernel import KernelInit, PerKernelScheme

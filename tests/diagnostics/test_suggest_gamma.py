@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_convinit import initialize, suggest_gamma
-from keras_convinit.graph import tracing
+from keras_convinit.analysis import tracing
 from keras_convinit.layers import ScaledResidualStack
 
 layers = keras.layers

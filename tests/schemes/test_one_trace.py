@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_convinit import initialize, layers
-from keras_convinit.graph import analyzing
+from keras_convinit.analysis import analyzing
 
 L = keras.layers
 

@@ -7,7 +7,7 @@ from counting import ZEROS
 from keras.initializers import Zeros
 
 import keras_convinit
-from keras_convinit.graph import analyze
+from keras_convinit.analysis import analyze
 from keras_convinit.lab import models
 from keras_convinit.schemes import Arpit
 

@@ -1,7 +1,7 @@
 import pytest
 from counting import ZEROS, residual_network, trainable_parameters
 
-from keras_convinit.graph import analyze
+from keras_convinit.analysis import analyze
 from keras_convinit.lab.models import resnet34
 
 pytestmark = pytest.mark.once

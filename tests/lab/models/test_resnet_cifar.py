@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from counting import ZEROS, residual_network, trainable_parameters
 
-from keras_convinit.graph import analyze
+from keras_convinit.analysis import analyze
 from keras_convinit.lab.models import resnet_cifar
 
 pytestmark = pytest.mark.once

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 import keras_convinit
-from keras_convinit.graph import analyze
+from keras_convinit.analysis import analyze
 from keras_convinit.lab import models
 
 SHAPE = (8, 8, 3)

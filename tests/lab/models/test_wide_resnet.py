@@ -6,7 +6,7 @@ import pytest
 from counting import ZEROS, residual_network, trainable_parameters
 
 from keras_convinit import signal_report
-from keras_convinit.graph import analyze
+from keras_convinit.analysis import analyze
 from keras_convinit.lab.models import wide_resnet
 from keras_convinit.layers import ScaledResidual, ScaledResidualStack
 

@@ -7,7 +7,7 @@ from keras import ops
 from random_graphs import RECIPES, SETTINGS, build, values
 
 from keras_convinit import kernels_of
-from keras_convinit.graph import analyze, trace
+from keras_convinit.analysis import analyze, trace
 
 
 @SETTINGS

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_convinit import kernels_of
-from keras_convinit.graph import activation_name, analyze, expand
+from keras_convinit.analysis import activation_name, analyze, expand
 from keras_convinit.layers import WeightNorm, WeightNormConv2D, WeightNormDense
 
 L = keras.layers

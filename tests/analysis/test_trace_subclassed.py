@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_convinit.graph import trace
+from keras_convinit.analysis import trace
 
 
 class Block(keras.Model):

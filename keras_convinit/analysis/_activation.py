@@ -47,7 +47,7 @@ def canonicalize(activation: ActivationLike) -> Any:
         given.
 
     Example:
-        >>> from keras_convinit.graph import canonical_activation
+        >>> from keras_convinit.analysis import canonical_activation
         >>> canonical_activation(keras.layers.ReLU()) is keras.activations.relu
         True
     """
@@ -72,7 +72,7 @@ def is_activation(layer: KerasLayer) -> bool:
         layer: A layer or operation.
 
     Example:
-        >>> from keras_convinit.graph import is_activation
+        >>> from keras_convinit.analysis import is_activation
         >>> is_activation(keras.layers.ReLU()), is_activation(keras.layers.Dense(2))
         (True, False)
     """
@@ -180,7 +180,7 @@ def get_name(activation: ActivationLike) -> str:
         The name.
 
     Example:
-        >>> from keras_convinit.graph import activation_name
+        >>> from keras_convinit.analysis import activation_name
         >>> activation_name(keras.activations.relu), activation_name(None)
         ('relu', 'linear')
     """
@@ -203,7 +203,7 @@ def get_fused(layer: KerasLayer) -> Any:
         What `canonical_activation` gives for it.
 
     Example:
-        >>> from keras_convinit.graph import fused_activation
+        >>> from keras_convinit.analysis import fused_activation
         >>> fused_activation(keras.layers.Dense(2, activation="relu")).__name__
         'relu'
     """

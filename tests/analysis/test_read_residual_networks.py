@@ -3,7 +3,7 @@
 import networks
 import pytest
 
-from keras_convinit.graph import activation_name, analyze
+from keras_convinit.analysis import activation_name, analyze
 
 
 @pytest.fixture(scope="module")

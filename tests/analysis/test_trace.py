@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_convinit.graph import TensorRef, trace
+from keras_convinit.analysis import TensorRef, trace
 
 
 def rewind(program):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keras_convinit._types import Tensor
-from keras_convinit.graph.program import Program
+from keras_convinit.analysis.program import Program
 from keras_convinit.kernels import Kernel
 
 
@@ -43,7 +43,7 @@ class KernelContext:
         blocks: B, the number of blocks in the stage; None outside of any.
 
     Example:
-        >>> from keras_convinit.graph import analyze
+        >>> from keras_convinit.analysis import analyze
         >>> x = keras.Input((4,))
         >>> model = keras.Model(x, x + keras.layers.Dense(4)(x))
         >>> (site,) = analyze(model).kernels
@@ -81,7 +81,7 @@ class Conflict:
         reason: Where they come from.
 
     Example:
-        >>> from keras_convinit.graph import analyze
+        >>> from keras_convinit.analysis import analyze
         >>> layer = keras.layers.Dense(4, name="shared")
         >>> x = keras.Input((4,))
         >>> twice = keras.Model(x, layer(layer(x)))
@@ -105,7 +105,7 @@ class Unread:
         reason: What is the matter, and what was assumed.
 
     Example:
-        >>> from keras_convinit.graph import analyze
+        >>> from keras_convinit.analysis import analyze
         >>> centre = keras.layers.Lambda(lambda x: x - keras.ops.mean(x), name="centre")
         >>> model = keras.Sequential([keras.Input((4,)), centre])
         >>> [entry.reason for entry in analyze(model).unread]
@@ -129,7 +129,7 @@ class ModelAnalysis:
         program: The calls of the model with all composite layers opened.
 
     Example:
-        >>> from keras_convinit.graph import analyze
+        >>> from keras_convinit.analysis import analyze
         >>> x = inputs = keras.Input((4,))
         >>> for _ in range(3):
         ...     x = x + keras.layers.Dense(4)(x)

@@ -12,23 +12,23 @@ import keras
 from keras_convinit._data import get_input_names, map_leaves, order_inputs, read_inputs
 from keras_convinit._kinds import is_functional, is_sequential
 from keras_convinit._types import DataLike, KerasLayer, KerasModel, Nest, Tensor
-from keras_convinit.graph._expansion import make_executable
-from keras_convinit.graph._own_layers import is_custom_layer, makes_masks, takes_mask
-from keras_convinit.graph._symbolic import (
+from keras_convinit.analysis._expansion import make_executable
+from keras_convinit.analysis._own_layers import is_custom_layer, makes_masks, takes_mask
+from keras_convinit.analysis._symbolic import (
     NotOnSymbolsError,
     Placeholder,
     graph_of_calls,
     output_specs,
     with_symbols,
 )
-from keras_convinit.graph.composites import (
+from keras_convinit.analysis.composites import (
     Cast,
     apply_block,
     enter_stack,
     expand,
     with_mask,
 )
-from keras_convinit.graph.program import (
+from keras_convinit.analysis.program import (
     LayerCall,
     OpenedCall,
     Program,
@@ -68,7 +68,7 @@ def trace(
             what cannot be seen.
 
     Example:
-        >>> from keras_convinit.graph import trace
+        >>> from keras_convinit.analysis import trace
         >>> dense = keras.layers.Dense(2, name="dense")
         >>> model = keras.Sequential([keras.Input((4,)), dense])
         >>> [call.path for call in trace(model).calls]
@@ -98,7 +98,7 @@ def trace_opened(
         ValueError: As of `trace`.
 
     Example:
-        >>> from keras_convinit.graph import trace_opened
+        >>> from keras_convinit.analysis import trace_opened
         >>> branch = keras.layers.Dense(4, name="dense")
         >>> stack = keras_convinit.layers.ScaledResidualStack(branch, 9, name="stack")
         >>> program = trace_opened(keras.Sequential([keras.Input((4,)), stack]))

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_convinit.graph import analyze
+from keras_convinit.analysis import analyze
 
 L = keras.layers
 

@@ -12,14 +12,14 @@ import numpy as np
 from keras_convinit._kinds import HOMOGENEOUS_LAYERS
 from keras_convinit._types import KerasLayer, Tensor
 from keras_convinit.activations import resolve_activation
-from keras_convinit.graph._activation import (
+from keras_convinit.analysis._activation import (
     canonicalize,
     get_fused,
     get_key,
     is_activation,
 )
-from keras_convinit.graph.composites import Cast, ScaledSum
-from keras_convinit.graph.program import LayerCall, Program, TensorRef
+from keras_convinit.analysis.composites import Cast, ScaledSum
+from keras_convinit.analysis.program import LayerCall, Program, TensorRef
 from keras_convinit.layers import ScalarBias, ScalarMultiplier
 
 
@@ -170,7 +170,7 @@ def is_addition(layer: KerasLayer) -> bool:
         layer: A layer or operation.
 
     Example:
-        >>> from keras_convinit.graph import is_addition
+        >>> from keras_convinit.analysis import is_addition
         >>> is_addition(keras.layers.Add())
         True
     """

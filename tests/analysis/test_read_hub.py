@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_convinit import initialize, signal_report
-from keras_convinit.graph import analyze
+from keras_convinit.analysis import analyze
 
 hub = pytest.importorskip("keras_hub")
 TOKENS = {

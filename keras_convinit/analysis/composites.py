@@ -13,7 +13,7 @@ from keras import ops
 
 from keras_convinit._masks import MaskPreservingOperation, attach_mask
 from keras_convinit._types import KerasLayer, Nest, Tensor
-from keras_convinit.graph.program import as_input
+from keras_convinit.analysis.program import as_input
 from keras_convinit.layers import ScaledResidual, ScaledResidualStack
 
 Apply = Callable[..., Any]
@@ -27,7 +27,7 @@ def expand(layer: KerasLayer, apply: Apply, /, *arguments: Any, **keywords: Any)
     `call` consists of layers and `keras.ops`, gives its outputs and does nothing else.
     For another layer, with a part that is a layer, a model or an operation:
 
-        @keras_convinit.graph.expand.register
+        @keras_convinit.analysis.expand.register
         def _(layer: MyBlock, apply, inputs):
             return apply(keras.layers.Add(), [inputs, apply(layer.inner, inputs)])
 
@@ -43,7 +43,7 @@ def expand(layer: KerasLayer, apply: Apply, /, *arguments: Any, **keywords: Any)
         which then stays whole.
 
     Example:
-        >>> from keras_convinit.graph import trace
+        >>> from keras_convinit.analysis import trace
         >>> dense = keras.layers.Dense(4, name="dense")
         >>> block = keras_convinit.layers.ScaledResidual(dense, 2, name="block")
         >>> model = keras.Sequential([keras.Input((4,)), block])
@@ -153,7 +153,7 @@ class ScaledSum(MaskPreservingOperation):
         absorbed: What the gain of the branch's last kernel holds in place of a factor.
 
     Example:
-        >>> from keras_convinit.graph import ScaledSum
+        >>> from keras_convinit.analysis import ScaledSum
         >>> float(ScaledSum(0.5, "float32")(np.ones(1), np.ones(1))[0])
         1.5
     """
@@ -187,7 +187,7 @@ class Cast(MaskPreservingOperation):
         dtype: The dtype that is taken.
 
     Example:
-        >>> from keras_convinit.graph import Cast
+        >>> from keras_convinit.analysis import Cast
         >>> tuple(Cast((None, 1), "float32")(np.ones(3)).shape)
         (3, 1)
     """

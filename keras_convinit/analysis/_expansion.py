@@ -8,8 +8,8 @@ import keras
 
 from keras_convinit._masks import MaskPreservingOperation
 from keras_convinit._types import KerasLayer, Tensor
-from keras_convinit.graph.composites import ScaledSum
-from keras_convinit.graph.program import LayerCall, OpenedCall, Program, TensorRef
+from keras_convinit.analysis.composites import ScaledSum
+from keras_convinit.analysis.program import LayerCall, OpenedCall, Program, TensorRef
 
 
 def make_executable(
@@ -33,7 +33,7 @@ def make_executable(
         The program.
 
     Example:
-        >>> from keras_convinit.graph import make_executable, trace_opened
+        >>> from keras_convinit.analysis import make_executable, trace_opened
         >>> branch = keras.layers.Dense(4, name="dense")
         >>> stack = keras_convinit.layers.ScaledResidualStack(branch, 2, name="stack")
         >>> model = keras.Sequential([keras.Input((4,)), stack])
@@ -65,7 +65,7 @@ def regularizes_outputs(layer: KerasLayer) -> bool:
         layer: A layer or an operation.
 
     Example:
-        >>> from keras_convinit.graph import regularizes_outputs
+        >>> from keras_convinit.analysis import regularizes_outputs
         >>> regularizes_outputs(keras.layers.Dense(4, activity_regularizer="l2"))
         True
     """
@@ -81,7 +81,7 @@ class BlockBegins(MaskPreservingOperation):
         prefix: What the paths of the calls in the block begin with.
 
     Example:
-        >>> from keras_convinit.graph import BlockBegins
+        >>> from keras_convinit.analysis import BlockBegins
         >>> branch = keras.layers.Dense(4)
         >>> stack = keras_convinit.layers.ScaledResidualStack(branch, 2)
         >>> float(BlockBegins(stack, 0)(np.ones(1))[0])
@@ -112,7 +112,7 @@ class BlockEnds(BlockBegins):
         prefix: What the paths of the calls in the block begin with.
 
     Example:
-        >>> from keras_convinit.graph import BlockEnds
+        >>> from keras_convinit.analysis import BlockEnds
         >>> branch = keras.layers.Dense(4)
         >>> stack = keras_convinit.layers.ScaledResidualStack(branch, 2)
         >>> float(BlockEnds(stack, 0)(np.ones(1))[0])
@@ -127,7 +127,7 @@ class RegularizedOutputs(MaskPreservingOperation):
         layer: A layer with an activity regularizer, whose parts are called instead.
 
     Example:
-        >>> from keras_convinit.graph import RegularizedOutputs
+        >>> from keras_convinit.analysis import RegularizedOutputs
         >>> layer = keras.layers.Dense(2, activity_regularizer="l2")
         >>> float(RegularizedOutputs(layer)(np.ones(1))[0])
         1.0

@@ -23,7 +23,7 @@ class TensorRef:
         id: Its number: an index into `Program.shapes` and `Program.dtypes`.
 
     Example:
-        >>> from keras_convinit.graph import trace
+        >>> from keras_convinit.analysis import trace
         >>> trace(keras.Sequential([keras.Input((4,)), keras.layers.ReLU()])).inputs
         TensorRef(id=0)
     """
@@ -50,7 +50,7 @@ class LayerCall:
             is told.
 
     Example:
-        >>> from keras_convinit.graph import trace
+        >>> from keras_convinit.analysis import trace
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.ReLU(name="a")])
         >>> (call,) = trace(model).calls
         >>> call.path, call.arguments, call.outputs
@@ -81,7 +81,7 @@ class OpenedCall:
         prefix: What the paths of the parts begin with, without the "/" behind it.
 
     Example:
-        >>> from keras_convinit.graph import trace_opened
+        >>> from keras_convinit.analysis import trace_opened
         >>> branch = keras.layers.Dense(4, name="dense")
         >>> stack = keras_convinit.layers.ScaledResidualStack(branch, 2, name="stack")
         >>> model = keras.Sequential([keras.Input((4,)), stack])
@@ -113,7 +113,7 @@ class Program:
         opened: The composite layers whose parts are among the calls.
 
     Example:
-        >>> from keras_convinit.graph import trace
+        >>> from keras_convinit.analysis import trace
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
         >>> program = trace(model)
         >>> tuple(program.run(np.ones((1, 4))).shape)
@@ -205,7 +205,7 @@ def takes_training(layer: KerasLayer) -> bool:
         layer: A layer or an operation.
 
     Example:
-        >>> from keras_convinit.graph import takes_training
+        >>> from keras_convinit.analysis import takes_training
         >>> takes_training(keras.layers.Dropout(0.5))
         True
     """
@@ -225,7 +225,7 @@ def as_input(x: Tensor, shape: Shape, dtype: str) -> Any:
         The tensor.
 
     Example:
-        >>> from keras_convinit.graph import as_input
+        >>> from keras_convinit.analysis import as_input
         >>> tuple(as_input(np.ones(3), (None, 1), "float32").shape)
         (3, 1)
     """

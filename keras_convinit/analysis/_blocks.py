@@ -6,10 +6,10 @@ from typing import Any
 
 import keras
 
-from keras_convinit.graph._effect import Effect, OpKind, is_addition
-from keras_convinit.graph._flow import Upstream, find_factors
-from keras_convinit.graph.composites import ScaledSum
-from keras_convinit.graph.program import LayerCall, Program, Shape, TensorRef
+from keras_convinit.analysis._effect import Effect, OpKind, is_addition
+from keras_convinit.analysis._flow import Upstream, find_factors
+from keras_convinit.analysis.composites import ScaledSum
+from keras_convinit.analysis.program import LayerCall, Program, Shape, TensorRef
 from keras_convinit.kernels import Kernel
 
 

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_convinit.graph import trace
+from keras_convinit.analysis import trace
 
 
 def summary(model):

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from keras_convinit.activations import Scaling
-from keras_convinit.graph import _activation
-from keras_convinit.graph._effect import Effect, OpKind, keeps_size
-from keras_convinit.graph.program import LayerCall, Program
+from keras_convinit.analysis import _activation
+from keras_convinit.analysis._effect import Effect, OpKind, keeps_size
+from keras_convinit.analysis.program import LayerCall, Program
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,28 +4,28 @@
 each kernel.
 """
 
-from keras_convinit.graph._activation import canonicalize as canonical_activation
-from keras_convinit.graph._activation import get_fused as fused_activation
-from keras_convinit.graph._activation import get_name as activation_name
-from keras_convinit.graph._activation import is_activation
-from keras_convinit.graph._effect import NORMALIZATIONS, is_addition
-from keras_convinit.graph._expansion import (
+from keras_convinit.analysis._activation import canonicalize as canonical_activation
+from keras_convinit.analysis._activation import get_fused as fused_activation
+from keras_convinit.analysis._activation import get_name as activation_name
+from keras_convinit.analysis._activation import is_activation
+from keras_convinit.analysis._effect import NORMALIZATIONS, is_addition
+from keras_convinit.analysis._expansion import (
     BlockBegins,
     BlockEnds,
     RegularizedOutputs,
     make_executable,
     regularizes_outputs,
 )
-from keras_convinit.graph._own_layers import is_custom_composite, is_custom_layer
-from keras_convinit.graph.analyzing import analyze, analyze_program, known_kernels
-from keras_convinit.graph.composites import Cast, ScaledSum, expand
-from keras_convinit.graph.model_analysis import (
+from keras_convinit.analysis._own_layers import is_custom_composite, is_custom_layer
+from keras_convinit.analysis.analyzing import analyze, analyze_program, known_kernels
+from keras_convinit.analysis.composites import Cast, ScaledSum, expand
+from keras_convinit.analysis.model_analysis import (
     Conflict,
     KernelContext,
     ModelAnalysis,
     Unread,
 )
-from keras_convinit.graph.program import (
+from keras_convinit.analysis.program import (
     LayerCall,
     OpenedCall,
     Program,
@@ -33,7 +33,7 @@ from keras_convinit.graph.program import (
     as_input,
     takes_training,
 )
-from keras_convinit.graph.tracing import trace, trace_opened
+from keras_convinit.analysis.tracing import trace, trace_opened
 
 __all__ = [
     "NORMALIZATIONS",

@@ -13,15 +13,15 @@ from keras import ops
 from keras_convinit._contents import get_attributes, iterate_contents
 from keras_convinit._masks import attach_mask, get_mask
 from keras_convinit._types import KerasLayer, Nest, Tensor, Variable
-from keras_convinit.graph._symbolic import (
+from keras_convinit.analysis._symbolic import (
     WATCHING,
     NotOnSymbolsError,
     Placeholder,
     graph_of_calls,
     with_symbols,
 )
-from keras_convinit.graph.composites import Apply, Cast, expand
-from keras_convinit.graph.program import LayerCall, Program, TensorRef
+from keras_convinit.analysis.composites import Apply, Cast, expand
+from keras_convinit.analysis.program import LayerCall, Program, TensorRef
 from keras_convinit.kernels import kernels_of
 
 
@@ -34,7 +34,7 @@ def is_custom_layer(layer: KerasLayer) -> bool:
         layer: A layer, a model or an operation.
 
     Example:
-        >>> from keras_convinit.graph import is_custom_layer
+        >>> from keras_convinit.analysis import is_custom_layer
         >>> class Mine(keras.layers.Layer):
         ...     pass
         >>> is_custom_layer(Mine()), is_custom_layer(keras.layers.Dense(4))
@@ -58,7 +58,7 @@ def is_custom_composite(layer: KerasLayer) -> bool:
         layer: A layer, a model or an operation.
 
     Example:
-        >>> from keras_convinit.graph import is_custom_composite
+        >>> from keras_convinit.analysis import is_custom_composite
         >>> class Mine(keras.layers.Layer):
         ...     def __init__(self):
         ...         super().__init__()

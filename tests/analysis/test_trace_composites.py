@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_convinit.graph import ScaledSum, expand, trace
+from keras_convinit.analysis import ScaledSum, expand, trace
 from keras_convinit.layers import ScaledResidual, ScaledResidualStack, WeightNormDense
 
 X = np.random.default_rng(0).standard_normal((3, 4)).astype("float32")

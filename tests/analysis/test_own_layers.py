@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_convinit.graph import analyze, trace
+from keras_convinit.analysis import analyze, trace
 from keras_convinit.layers import ScaledResidual, ScaledResidualStack
 
 L = keras.layers
@@ -320,7 +320,7 @@ def test_what_is_registered_goes_before():
     class Mine(Residual):
         pass
 
-    from keras_convinit.graph import expand
+    from keras_convinit.analysis import expand
 
     @expand.register
     def _(layer: Mine, apply, inputs, **_):

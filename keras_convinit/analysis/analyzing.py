@@ -8,17 +8,17 @@ from typing import Any
 import keras
 
 from keras_convinit._types import DataLike, KerasLayer, KerasModel, Nest
-from keras_convinit.graph import _activation
-from keras_convinit.graph._activation import get_fused
-from keras_convinit.graph._blocks import Block, find_blocks, find_stages
-from keras_convinit.graph._effect import (
+from keras_convinit.analysis import _activation
+from keras_convinit.analysis._activation import get_fused
+from keras_convinit.analysis._blocks import Block, find_blocks, find_stages
+from keras_convinit.analysis._effect import (
     Effect,
     classify_call,
     join_written_out,
     mark_self_gates,
     multiplies_by_variable,
 )
-from keras_convinit.graph._flow import (
+from keras_convinit.analysis._flow import (
     Downstream,
     Upstream,
     add_factors,
@@ -27,15 +27,15 @@ from keras_convinit.graph._flow import (
     trace_downstream,
     trace_upstream,
 )
-from keras_convinit.graph._own_layers import explain_whole
-from keras_convinit.graph.model_analysis import (
+from keras_convinit.analysis._own_layers import explain_whole
+from keras_convinit.analysis.model_analysis import (
     Conflict,
     KernelContext,
     ModelAnalysis,
     Unread,
 )
-from keras_convinit.graph.program import LayerCall, OpenedCall, Program, TensorRef
-from keras_convinit.graph.tracing import trace_opened
+from keras_convinit.analysis.program import LayerCall, OpenedCall, Program, TensorRef
+from keras_convinit.analysis.tracing import trace_opened
 from keras_convinit.kernels import Kernel, kernels_of
 
 # What an initial value depends on.
@@ -275,7 +275,7 @@ def analyze(model: KerasModel, data: DataLike = None) -> ModelAnalysis:
             what cannot be seen.
 
     Example:
-        >>> from keras_convinit.graph import analyze
+        >>> from keras_convinit.analysis import analyze
         >>> model = keras.Sequential(
         ...     [
         ...         keras.Input((8, 8, 3)),
@@ -301,7 +301,7 @@ def analyze_program(program: Program, model: KerasModel) -> ModelAnalysis:
         As `analyze`.
 
     Example:
-        >>> from keras_convinit.graph import analyze_program, trace_opened
+        >>> from keras_convinit.analysis import analyze_program, trace_opened
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
         >>> len(analyze_program(trace_opened(model), model).kernels)
         1
@@ -393,7 +393,7 @@ def known_kernels(call: LayerCall) -> tuple[Kernel, ...] | None:
         call: A call of a program.
 
     Example:
-        >>> from keras_convinit.graph import known_kernels, trace
+        >>> from keras_convinit.analysis import known_kernels, trace
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
         >>> [kernel.name for kernel in known_kernels(trace(model).calls[0])]
         ['kernel']
@@ -427,7 +427,7 @@ def _why_unknown(call: LayerCall, program: Program) -> str:
         )
     return (
         f"{name} could not be opened ({why}), and must be registered with "
-        "`keras_convinit.graph.expand.register`, for what its parts do, or with "
+        "`keras_convinit.analysis.expand.register`, for what its parts do, or with "
         "`keras_convinit.kernels_of.register`"
     )
 

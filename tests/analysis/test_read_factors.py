@@ -4,7 +4,7 @@ import keras
 import pytest
 from keras import ops
 
-from keras_convinit.graph import activation_name, analyze
+from keras_convinit.analysis import activation_name, analyze
 
 L = keras.layers
 

@@ -4,7 +4,7 @@ import math
 
 import hypothesis
 import numpy as np
-from random_graphs import RECIPES, SETTINGS, build, values
+from helpers.random_graphs import RECIPES, SETTINGS, build, values
 
 from keras_convinit import initialize, kernels_of, signal_report
 from keras_convinit.analysis import trace

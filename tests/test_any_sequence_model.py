@@ -8,8 +8,8 @@ import hypothesis
 import keras
 import numpy as np
 import pytest
+from helpers.random_sequences import RANDOM, STEPS, build, data, recipes, settings
 from keras import ops
-from random_sequences import RANDOM, STEPS, build, data, recipes, settings
 
 from keras_convinit import SignalMonitor, fold, initialize, signal_report
 from keras_convinit.analysis import trace

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from helpers.values import array
 
 from keras_convinit import initialize, signal_report
 from keras_convinit._masks import attach_mask, get_mask, keep_mask
@@ -154,10 +155,6 @@ def model(request):
     for variable in model.trainable_variables:
         variable.assign(2.0 * variable)
     return model
-
-
-def array(x):
-    return np.asarray(keras.ops.convert_to_numpy(x))
 
 
 def labels(model):

@@ -6,14 +6,11 @@ Here the stack has three blocks of a stage of sixteen: branches are divided by 4
 import keras
 import numpy as np
 import pytest
+from helpers.values import array
 
 import keras_convinit
 from keras_convinit.analysis import analyze
 from keras_convinit.layers import ScaledResidual, ScaledResidualStack, fold
-
-
-def array(tensor):
-    return np.array(keras.ops.convert_to_numpy(tensor))
 
 
 def model_of(branch, stage_blocks=16, first=True):

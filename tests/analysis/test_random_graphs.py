@@ -3,8 +3,8 @@
 import hypothesis
 import keras
 import numpy as np
+from helpers.random_graphs import RECIPES, SETTINGS, build, values
 from keras import ops
-from random_graphs import RECIPES, SETTINGS, build, values
 
 from keras_convinit import kernels_of
 from keras_convinit.analysis import analyze, trace

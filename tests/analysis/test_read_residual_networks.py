@@ -1,7 +1,7 @@
 """Stages and branches of the papers' networks."""
 
-import networks
 import pytest
+from helpers import residual_networks as networks
 
 from keras_convinit.analysis import activation_name, analyze
 

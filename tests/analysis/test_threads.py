@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_convinit import graph
+from keras_convinit import analysis
 
 
 class Chain(keras.Model):
@@ -75,11 +75,11 @@ def test_layers_keep_their_classes_when_two_threads_read(model):
 
     def first():
         try:
-            return graph.analyze(model, X)
+            return analysis.analyze(model, X)
         finally:
             first_is_done.set()
 
-    results = [in_a_thread(first), in_a_thread(lambda: graph.analyze(model, X))]
+    results = [in_a_thread(first), in_a_thread(lambda: analysis.analyze(model, X))]
     for result in results:
         assert len(result().kernels) == 3
     assert len(set(seen)) == 2
@@ -102,7 +102,7 @@ def test_other_threads_see_the_layers_as_they_are(model, tmp_path):
         in_a_thread(meanwhile)()
 
     model.on_symbols = on_symbols
-    assert len(graph.analyze(model, X).kernels) == 3
+    assert len(analysis.analyze(model, X).kernels) == 3
     np.testing.assert_array_equal(found["outputs"], expected)
     assert found["serialized"] == keras.saving.serialize_keras_object(model.parts[0])
     loaded = keras.models.load_model(path)
@@ -116,7 +116,7 @@ def test_after_an_error_layers_have_their_classes(model):
 
     model.on_symbols = on_symbols
     with pytest.raises((RuntimeError, ValueError)):
-        graph.analyze(model, X)
+        analysis.analyze(model, X)
     assert {type(part) for part in model.parts} == {keras.layers.Dense}
     model.on_symbols = lambda: None
-    assert len(in_a_thread(lambda: graph.analyze(model, X))().kernels) == 3
+    assert len(in_a_thread(lambda: analysis.analyze(model, X))().kernels) == 3

@@ -6,6 +6,7 @@ import weakref
 import keras
 import numpy as np
 import pytest
+from helpers.values import array
 
 from keras_convinit import initialize, signal_report
 from keras_convinit.layers import ScaledResidualStack
@@ -32,10 +33,6 @@ def network(**kwargs):
             keras.layers.Dense(3, name="dense"),
         ]
     )
-
-
-def array(x):
-    return np.array(keras.ops.convert_to_numpy(x))
 
 
 def everything(model):

@@ -7,6 +7,7 @@ import types
 import keras
 import numpy as np
 import pytest
+from helpers.values import array
 
 OPTIONS = types.SimpleNamespace(width=4, layers=2, size=5, batch=3)
 
@@ -31,10 +32,6 @@ def filled(model):
         variable.assign(numbers.uniform(0.2, 1.5, variable.shape) - 0.4)
     *convolutions, _, classifier = model.layers
     return convolutions, classifier
-
-
-def array(variable):
-    return np.array(keras.ops.convert_to_numpy(variable))
 
 
 def direction_and_gain(layer, kind):

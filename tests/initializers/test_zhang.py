@@ -5,6 +5,7 @@ import math
 import keras
 import numpy as np
 import pytest
+from helpers.functions import snake, tanh
 
 from keras_convinit import Geometry, backward_scale, forward_scale
 from keras_convinit.initializers import ZhangBackward, ZhangForward
@@ -144,15 +145,6 @@ def test_an_unknown_activation_is_refused_at_once(cls, activation):
     with pytest.raises(ValueError, match="`activation` must be None") as caught:
         cls(activation)
     assert f"Received: activation={activation!r}" in str(caught.value)
-
-
-def tanh(x):
-    """A function of one's own, with a name of Keras."""
-    return 1.7159 * keras.ops.tanh(2.0 / 3.0 * x)
-
-
-def snake(x):
-    return x + keras.ops.square(keras.ops.sin(x))
 
 
 def trained_slopes():

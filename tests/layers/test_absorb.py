@@ -4,17 +4,10 @@ import json
 import keras
 import numpy as np
 import pytest
+from helpers.values import array, gaussian
 from keras import layers, ops
 
 from keras_convinit.layers import ScaledResidual, WeightNorm, WeightNormDense
-
-
-def array(tensor):
-    return np.array(ops.convert_to_numpy(tensor))
-
-
-def gaussian(rng, *shape):
-    return rng.standard_normal(shape).astype("float32")
 
 
 def wrapped(units, **kwargs):

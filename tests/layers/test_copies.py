@@ -6,6 +6,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
+from helpers.functions import snake, tanh
 from keras import layers, ops
 
 from keras_convinit._copies import copy_layer, list_seeds
@@ -14,20 +15,12 @@ from keras_convinit.layers import ScaledResidual, ScaledResidualStack, WeightNor
 # Keras has functions of these names that compute something else.
 
 
-def tanh(x):
-    return 1.7159 * ops.tanh(2 / 3 * x)
-
-
 def linear(x):
     return 3.0 * x
 
 
 def relu(x):
     return ops.clip(x, -1.0, 1.0)
-
-
-def snake(x):
-    return x + ops.square(ops.sin(x))
 
 
 def zeros(shape, dtype=None):

@@ -5,6 +5,7 @@ import re
 import keras
 import numpy as np
 import pytest
+from helpers.functions import tanh
 
 from keras_convinit import layers as ours
 from keras_convinit.initializers import DeltaOrthogonal, ZhangBackward, ZhangForward
@@ -327,11 +328,6 @@ def test_the_file_is_read_where_the_package_is_not(
         rtol=1e-5,
         atol=1e-5,
     )
-
-
-def tanh(x):
-    """Not that of Keras, which has the same name."""
-    return 1.7159 * keras.ops.tanh(2 / 3 * x)
 
 
 class Maker(layers.Layer):

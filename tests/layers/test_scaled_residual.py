@@ -7,19 +7,11 @@ import sys
 import keras
 import numpy as np
 import pytest
+from helpers.values import array, gaussian
 from keras import layers, ops
 
 import keras_convinit
 from keras_convinit.layers import ScaledResidual
-
-
-def array(tensor):
-    return np.array(ops.convert_to_numpy(tensor))
-
-
-def gaussian(rng, *shape):
-    return rng.standard_normal(shape).astype("float32")
-
 
 # What it computes.
 

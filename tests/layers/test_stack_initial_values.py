@@ -3,8 +3,9 @@ import math
 import keras
 import numpy as np
 import pytest
+from helpers.stacks import Normed
+from helpers.values import array
 from keras import layers
-from stacks import Normed, array
 
 import keras_convinit
 from keras_convinit import _copies

@@ -2,18 +2,17 @@ import math
 
 import numpy as np
 import pytest
-from keras import layers, ops
-from stacks import (
+from helpers.stacks import (
     BACKEND,
     BRANCHES,
-    array,
     close,
     compare,
     convolution,
     dense,
-    gaussian,
     shape_of,
 )
+from helpers.values import array, gaussian
+from keras import layers, ops
 
 from keras_convinit.layers import ScaledResidualStack
 

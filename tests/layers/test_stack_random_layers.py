@@ -3,15 +3,9 @@ import math
 import keras
 import numpy as np
 import pytest
+from helpers.stacks import chain, close, gradients, random_branch
+from helpers.values import array, gaussian
 from keras import layers
-from stacks import (
-    array,
-    chain,
-    close,
-    gaussian,
-    gradients,
-    random_branch,
-)
 
 from keras_convinit.layers import ScaledResidualStack
 

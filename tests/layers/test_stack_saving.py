@@ -8,17 +8,9 @@ import sys
 import keras
 import numpy as np
 import pytest
+from helpers.stacks import BACKEND, BRANCHES, dense, model_of, random_branch, shape_of
+from helpers.values import array, gaussian
 from keras import layers
-from stacks import (
-    BACKEND,
-    BRANCHES,
-    array,
-    dense,
-    gaussian,
-    model_of,
-    random_branch,
-    shape_of,
-)
 
 from keras_convinit.layers import ScaledResidualStack
 

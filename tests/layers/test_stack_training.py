@@ -1,21 +1,20 @@
 import keras
 import numpy as np
 import pytest
-from keras import layers, ops
-from stacks import (
+from helpers.stacks import (
     BACKEND,
     Normed,
-    array,
     chain,
     close,
     convolution,
     dense,
     functional,
-    gaussian,
     gradients,
     model_of,
     random_branch,
 )
+from helpers.values import array, gaussian
+from keras import layers, ops
 
 from keras_convinit.layers import ScaledResidualStack
 

@@ -1,8 +1,9 @@
 import keras
 import numpy as np
 import pytest
+from helpers.stacks import chain, close, dense, functional
+from helpers.values import array, gaussian
 from keras import layers
-from stacks import array, chain, close, dense, functional, gaussian
 
 import keras_convinit
 from keras_convinit.layers import ScaledResidualStack, stacked_variables_of

@@ -6,14 +6,11 @@ import json
 import keras
 import numpy as np
 import pytest
+from helpers.values import array
 
 from keras_convinit import Geometry, Kernel, kernels_of
 from keras_convinit.initializers import WeightNormGain
 from keras_convinit.layers import WeightNorm, WeightNormConv2D, WeightNormDense
-
-
-def array(tensor):
-    return keras.ops.convert_to_numpy(tensor)
 
 
 def test_it_is_the_drop_in(class_case, differentiate, snapshot):

@@ -7,21 +7,13 @@ import sys
 import keras
 import numpy as np
 import pytest
+from helpers.functions import snake, tanh
 from keras import ops
 
 from keras_convinit import backward_scale, forward_scale, initialize
 from keras_convinit.layers import WeightNormDense
 
 layers = keras.layers
-
-
-def tanh(x):
-    """LeCun's, not that of Keras."""
-    return 1.7159 * ops.tanh(2.0 / 3.0 * x)
-
-
-def snake(x):
-    return x + ops.square(ops.sin(x))
 
 
 class Swish:

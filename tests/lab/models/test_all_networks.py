@@ -3,7 +3,8 @@
 import keras
 import numpy as np
 import pytest
-from counting import ZEROS
+from helpers.counting import ZEROS
+from helpers.values import array
 from keras.initializers import Zeros
 
 import keras_convinit
@@ -51,10 +52,6 @@ def filled(model):
         size = 1 / np.sqrt(np.prod(variable.shape[:-1]))
         variable.assign(rng.uniform(0.5, 1.5, variable.shape) * size)
     return model
-
-
-def array(tensor):
-    return np.array(keras.ops.convert_to_numpy(tensor))
 
 
 def test_no_network_is_forgotten():

@@ -1,5 +1,5 @@
 import pytest
-from counting import ZEROS, convolution, trainable_parameters
+from helpers.counting import ZEROS, convolution, trainable_parameters
 
 from keras_convinit.analysis import analyze
 from keras_convinit.lab.models import densenet

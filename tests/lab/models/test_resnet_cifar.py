@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from counting import ZEROS, residual_network, trainable_parameters
+from helpers.counting import ZEROS, residual_network, trainable_parameters
 
 from keras_convinit.analysis import analyze
 from keras_convinit.lab.models import resnet_cifar

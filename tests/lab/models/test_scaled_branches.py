@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from helpers.values import array
 from keras import ops
 
 import keras_convinit
@@ -43,10 +44,6 @@ def network(name, stacks=False, **how):
     how = {"input_shape": SHAPE, "kernel_initializer": drawn, **how}
     how.setdefault("classifier_initializer", "glorot_uniform")
     return make(normalization="weight", **how), stages
-
-
-def array(tensor):
-    return np.array(ops.convert_to_numpy(tensor))
 
 
 def last_gains(model):

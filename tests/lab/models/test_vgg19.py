@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from counting import ZEROS, convolution, trainable_parameters
+from helpers.counting import ZEROS, convolution, trainable_parameters
 
 from keras_convinit.lab.models import vgg19
 

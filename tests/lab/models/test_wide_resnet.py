@@ -1,9 +1,9 @@
 import itertools
 
-import keras
 import numpy as np
 import pytest
-from counting import ZEROS, residual_network, trainable_parameters
+from helpers.counting import ZEROS, residual_network, trainable_parameters
+from helpers.values import array
 
 from keras_convinit import signal_report
 from keras_convinit.analysis import analyze
@@ -11,10 +11,6 @@ from keras_convinit.lab.models import wide_resnet
 from keras_convinit.layers import ScaledResidual, ScaledResidualStack
 
 pytestmark = pytest.mark.once
-
-
-def array(tensor):
-    return keras.ops.convert_to_numpy(tensor)
 
 
 def test_parameters_of_the_first_paper():

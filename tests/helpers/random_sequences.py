@@ -8,19 +8,11 @@ import numpy as np
 from hypothesis import strategies as st
 from keras import ops
 
+from helpers.functions import snake, tanh
 from keras_convinit.layers import ScaledResidual, ScaledResidualStack, WeightNormDense
 
 LENGTH, WIDTH, SAMPLES = 4, 3, 6
 L = keras.layers
-
-
-# Functions of the user's own; the name of the first is one of Keras', too.
-def tanh(x):
-    return 1.7159 * ops.tanh(2 * x / 3)
-
-
-def snake(x):
-    return x + ops.square(ops.sin(x))
 
 
 OWN = {"named like one of Keras'": tanh, "unknown": snake, "lambda": lambda x: 0.7 * x}

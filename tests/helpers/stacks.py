@@ -4,17 +4,10 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from helpers.values import array, gaussian
 from keras_convinit.layers import ScaledResidual
 
 BACKEND = keras.backend.backend()
-
-
-def array(tensor):
-    return np.array(ops.convert_to_numpy(tensor))
-
-
-def gaussian(rng, *shape):
-    return rng.standard_normal(shape).astype("float32")
 
 
 def gradients(function, variables, x, jit=False):

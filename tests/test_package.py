@@ -1,6 +1,7 @@
 """The shape of the package itself."""
 
 import ast
+import collections
 import inspect
 import re
 
@@ -11,34 +12,12 @@ import keras_convinit
 
 pytestmark = pytest.mark.once
 
-# Arrows of import point up this list. Modules in one row do not know each other.
-ORDER = [
-    {"_types"},
-    {
-        "_checks",
-        "_event_file",
-        "_registry",
-        "_closed_forms",
-        "_contents",
-        "_precision",
-        "_kinds",
-        "_interruption",
-        "_printable",
-        "_masks",
-        "backend",
-    },
-    {"_copies", "_data"},
-    {"_loss"},
-    {"activations", "geometry", "optimizers"},
-    {"kernels"},
-    {"scales"},
-    {"initializers"},
-    {"layers"},
-    {"analysis"},
-    {"schemes", "diagnostics"},
-    {"lab"},
-]
-RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
+
+def rooms(root):
+    """The parts of the package in the order of the architecture page."""
+    page = (root / "keras_convinit" / "README.md").read_text()
+    rows = re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)
+    return [name for row in rows for name in re.findall(r"`(\w+)/?`", row)]
 
 
 def sources(root):
@@ -59,21 +38,40 @@ def room(name):
     return name.split(".")[1] if name.count(".") else None
 
 
-def test_arrows_of_import_point_one_way(root):
+def test_a_room_imports_what_stands_above_it_on_the_page(root):
+    rank = {name: place for place, name in enumerate(rooms(root))}
+    package = root / "keras_convinit"
+    there = {path.stem for path in package.glob("[!.]*") if path.stem[:2] != "__"}
+    assert set(rank) == there - {"README", "DECISIONS", "py"}
     checked = 0
     for path in sources(root):
-        parts = path.relative_to(root / "keras_convinit").with_suffix("").parts
-        here = parts[0]
+        here = path.relative_to(package).with_suffix("").parts[0]
         if here in ("__init__", "__main__"):
             continue
-        assert here in RANK, f"{path} has no place in the order"
         for name in imported(path):
-            there = room(name) if name.startswith("keras_convinit.") else None
-            if there is None or there == here or there not in RANK:
+            other = room(name) if name.startswith("keras_convinit.") else None
+            if other is None or other == here or other not in rank:
                 continue
-            assert RANK[there] < RANK[here], f"{path} imports {name}"
+            assert rank[other] < rank[here], f"{path} imports {name}"
             checked += 1
-    assert checked > 10
+    assert checked > 100
+
+
+def test_a_private_module_has_two_importers_or_is_long(root):
+    package = root / "keras_convinit"
+    core = [path for path in sources(root) if "lab" not in path.parts]
+    importers = collections.defaultdict(set)
+    for path in sources(root):
+        for name in imported(path):
+            importers[name].add(path)
+    private = [p for p in core if p.stem.startswith("_") and p.stem != "__init__"]
+    private = [p for p in private if p.stem != "__main__"]
+    assert len(private) > 20
+    for path in private:
+        name = ".".join(path.relative_to(package.parent).with_suffix("").parts)
+        lines = len(path.read_text().splitlines())
+        found = importers[name] - {path}
+        assert len(found) > 1 or lines > 200, f"{name}: {lines} lines, {found}"
 
 
 def test_the_core_does_not_know_the_lab(root):

@@ -49,7 +49,7 @@ def pipelines(size):
 
 
 def pictures(images, dataset):
-    """Standardised images as pictures, from 0 to 1; noise may be beyond either."""
+    """Standardized images as pictures, from 0 to 1; noise may be beyond either."""
     raw = images * dataset.deviation + dataset.mean
     return np.clip(raw / dataset.white, 0, 1).squeeze()
 

@@ -3,7 +3,7 @@
     python examples/batch_norm_gamma.py
     python examples/batch_norm_gamma.py --learning-rate 0.02
 
-In front of batch normalisation the size of a kernel does not change what a network
+In front of batch normalization the size of a kernel does not change what a network
 computes, only how far a step turns the kernel. So gamma, in Var(w) = 2 / (gamma
 fan_out), goes with the learning rate. Zhang et al. 2022 found theirs by trial, on
 CIFAR-10; `suggest_gamma`, which is ours, measures how much a first step would change

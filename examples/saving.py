@@ -2,7 +2,7 @@
 
     python examples/saving.py
 
-A model with all that is ours: string initializer, weight normalisation, scaled
+A model with all that is ours: string initializer, weight normalization, scaled
 residuals. A process that loads its file imports keras_convinit; one that loads what
 `fold` makes of it does not, and here could not. Exported it needs no Keras either.
 Half a minute. On TensorFlow, with seed 0, the predictions are equal to the last bit at
@@ -35,7 +35,7 @@ numpy.save(outputs_file, model.predict(numpy.load(inputs_file), verbose=0))
 
 
 def network(input_shape, width, blocks):
-    """Residual blocks without normalisation of activations."""
+    """Residual blocks without normalization of activations."""
     inputs = x = keras.Input(input_shape)
     x = keras.layers.Conv2D(width, 3, kernel_initializer="zhang_forward")(x)
     for _ in range(blocks):

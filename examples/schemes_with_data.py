@@ -3,9 +3,9 @@
     python examples/schemes_with_data.py
     python examples/schemes_with_data.py --network ResNet50
 
-VGG16 without its weights and without normalisation cannot learn from Keras' default
-initializer; the signal report says why. Then it is initialised by LSUV, GradInit and
-MetaInit, and, with weight-normalised convolutions in place of its own, by Salimans and
+VGG16 without its weights and without normalization cannot learn from Keras' default
+initializer; the signal report says why. Then it is initialized by LSUV, GradInit and
+MetaInit, and, with weight-normalized convolutions in place of its own, by Salimans and
 Kingma's data-dependent scheme. Prints what each did, and the signal after it.
 
 Half a minute, with JAX two. With seed 0 on TensorFlow the signal of Keras' default
@@ -35,13 +35,13 @@ def network(name, input_shape):
 
 
 def weight_normalized(layer):
-    """The same layer anew; a convolution with its weights normalised."""
+    """The same layer anew; a convolution with its weights normalized."""
     kind = WeightNormConv2D if type(layer) is keras.layers.Conv2D else type(layer)
     return kind.from_config(layer.get_config())
 
 
 def main(arguments=None):
-    """Looks, initialises, and looks again, four times."""
+    """Looks, initializes, and looks again, four times."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--network", default="VGG16", help="of keras.applications")
     parser.add_argument("--size", type=int, default=32, help="of an image")

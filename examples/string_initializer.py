@@ -34,7 +34,7 @@ AUGMENTATIONS = {
 
 
 def network(input_shape, initializer, layers, width):
-    """Convolutions and ReLU in three stages, and nothing that normalises."""
+    """Convolutions and ReLU in three stages, and nothing that normalizes."""
     model = keras.Sequential([keras.Input(input_shape)])
     for channels in (width, 2 * width, 4 * width):
         for number in range(layers // 3):

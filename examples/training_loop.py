@@ -4,7 +4,7 @@
     KERAS_BACKEND=jax python examples/training_loop.py
     KERAS_BACKEND=torch python examples/training_loop.py
 
-A hundred weight-normalised residual blocks in one `ScaledResidualStack`: layers,
+A hundred weight-normalized residual blocks in one `ScaledResidualStack`: layers,
 gradients and optimizer are Keras', the loop is yours. A quarter of a minute, with
 PyTorch three quarters. Held-out digits that are right after 5 epochs, with seed 0:
 96.1 % on TensorFlow, 96.9 % on JAX, 97.5 % on PyTorch.

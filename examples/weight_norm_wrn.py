@@ -1,4 +1,4 @@
-"""A wide residual network that normalises its weights, and none of its activations.
+"""A wide residual network that normalizes its weights, and none of its activations.
 
     python examples/weight_norm_wrn.py
     python examples/weight_norm_wrn.py --normalization batch  # for comparison
@@ -8,8 +8,8 @@ The gains and the factors of the residual branches are those of Arpit et al. 201
 learning rate warms up linearly and then follows a cosine; weight decay is coupled, as
 in the papers. Half a minute on two cores. Held-out digits that are right after 15
 epochs, with seed 0: 97.8 % on TensorFlow, 97.8 % on JAX, 98.9 % on PyTorch, and 98.9 %
-with batch normalisation, on TensorFlow. It bears a learning rate of 0.1 less well: with
-weight normalisation the run on PyTorch ended in numbers that are not finite.
+with batch normalization, on TensorFlow. It bears a learning rate of 0.1 less well: with
+weight normalization the run on PyTorch ended in numbers that are not finite.
 """
 
 import argparse
@@ -76,7 +76,7 @@ def main(arguments=None):
     accuracy = model.evaluate(test, verbose=0, return_dict=True)["accuracy"]
     print(
         f"{model.name} of {options.depth} layers, {options.normalization} "
-        f"normalisation: {100 * accuracy:.1f} % of held-out images right"
+        f"normalization: {100 * accuracy:.1f} % of held-out images right"
     )
     return accuracy
 

@@ -17,7 +17,7 @@ class CoupledSGD(keras.optimizers.SGD):
     """Stochastic gradient descent with weight decay in the gradient, as in PyTorch.
 
     The gradient of every weight w becomes gradient + weight_decay * w before the
-    momentum sees it: L2 regularisation with weight_decay / 2 * ||w||^2, without a term
+    momentum sees it: L2 regularization with weight_decay / 2 * ||w||^2, without a term
     in the loss. Keras' own `SGD(weight_decay=...)` is decoupled: it takes
     learning_rate * weight_decay * w off a weight, past the momentum. The same number
     then decays 1 / (1 - momentum) times less, a tenth at the usual 0.9.

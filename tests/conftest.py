@@ -19,6 +19,16 @@ import keras
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
+TESTS = ROOT / "tests"
+
+
+def pytest_collection_modifyitems(items):
+    """Marks tests by what they use: the lab, processes of their own."""
+    for item in items:
+        if item.path.relative_to(TESTS).parts[0] in ("lab", "examples"):
+            item.add_marker("lab")
+        if "fresh_process" in item.fixturenames:
+            item.add_marker("process")
 
 
 @pytest.fixture(autouse=True)

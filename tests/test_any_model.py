@@ -1,4 +1,4 @@
-"""Initialising and looking work on any graph, and lose nothing."""
+"""Initializing and looking work on any graph, and lose nothing."""
 
 import math
 

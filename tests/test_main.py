@@ -52,6 +52,7 @@ def test_other_missing_modules_are_mistakes_of_ours(monkeypatch):
         door.main()
 
 
+@pytest.mark.process
 def test_missing_extra_in_a_process():
     program = (
         "import runpy, sys; sys.modules['typer'] = None; "

@@ -13,7 +13,7 @@ RATE, DECAY = 0.1, 0.05
 
 
 def by_pytorch(values, slopes, steps, clip=None, **arguments):
-    """Minimises sums of slope * w^2 / 2 of each weight."""
+    """Minimizes sums of slope * w^2 / 2 of each weight."""
     import torch
 
     weights = [torch.tensor(value, requires_grad=True) for value in values]

@@ -22,7 +22,7 @@ ON_PAPER = {
     "leaky_relu": ((1 + 0.2**2) / 2, (1 + 0.2**2) / 2),
     "linear": (1, 1),
     "exponential": (math.exp(2), math.exp(2)),
-    # Self-normalising: the constants of SELU are chosen so that this is 1.
+    # Self-normalizing: the constants of SELU are chosen so that this is 1.
     "selu": (1, None),
     "hard_sigmoid": (None, normal_mass(3) / 36),
     "hard_tanh": (

@@ -7,7 +7,7 @@ Crop, flip and Cutout against `tf.image`, image by image; AutoAugment against Ke
 each, as AutoAugment does). All are `tf.data` pipelines over the same images that begin
 with uint8 and end with batches of float32, with parallel calls and prefetching by
 AUTOTUNE. They run by turns, each from its first batch to its last; the number to read
-is the median of the ratios of neighbours.
+is the median of the ratios of neighbors.
 """
 
 import argparse

@@ -5,7 +5,7 @@
 
 A network of 50 convolutions. The first row is a plain call of the model, layer by
 layer, as the schemes run it; `predict` is compiled. All are timed by turns within one
-process; the number to read is the median of the ratios of neighbours.
+process; the number to read is the median of the ratios of neighbors.
 
 On a machine that others use as well, threads wait for each other: those of a BLAS
 library for 50 ms at every orthogonal kernel, those of PyTorch at every operation. See

@@ -1,11 +1,11 @@
-"""The loss after a hundred training steps, from several initialisations and seeds.
+"""The loss after a hundred training steps, from several initializations and seeds.
 
     python examples/benchmarks/first_hundred_steps.py --json FILE
     python examples/benchmarks/first_hundred_steps.py --dataset digits
 
-A ResNet-20 on CIFAR-10 (from TFDS_DATA_DIR, or downloaded), with batch normalisation
+A ResNet-20 on CIFAR-10 (from TFDS_DATA_DIR, or downloaded), with batch normalization
 and without any: SGD with momentum 0.9, crops and flips, the same batches for all that
-share a seed. Without normalisation the gradient is clipped to norm 1, for all alike.
+share a seed. Without normalization the gradient is clipped to norm 1, for all alike.
 GradInit and MetaInit start from He's law and look at the training data; what their
 search takes is printed beside. Each run is kept in FILE as it ends, and a second start
 goes on from there.
@@ -37,7 +37,7 @@ SCHEMES = (
 
 
 def run(network, scheme, seed, images, options):
-    """Initialises, trains, and says what came out."""
+    """Initializes, trains, and says what came out."""
     keras.utils.set_random_seed(seed)
     model = models.from_spec(
         network,
@@ -76,7 +76,7 @@ def run(network, scheme, seed, images, options):
         "seed": seed,
         "loss": float(np.mean(losses[-10:])),
         "losses": [round(loss, 5) for loss in losses],
-        "seconds_of_initialisation": round(searched, 1),
+        "seconds_of_initialization": round(searched, 1),
     }
 
 
@@ -89,7 +89,7 @@ def table(rows):
             if some:
                 ends = [row["loss"] for row in some]
                 spread = f"{np.mean(ends):.3f} ({min(ends):.3f}-{max(ends):.3f})"
-                seconds = np.mean([row["seconds_of_initialisation"] for row in some])
+                seconds = np.mean([row["seconds_of_initialization"] for row in some])
                 print(f"{name:<12}{scheme:<42}{spread:>29}{seconds:>7.0f}")
 
 

@@ -1,8 +1,8 @@
-"""What is left of weight normalisation at inference once it has been folded away.
+"""What is left of weight normalization at inference once it has been folded away.
 
     KERAS_BACKEND=tensorflow python examples/benchmarks/folded_inference.py
 
-Predicts one batch in turn with a plain network, with one of weight-normalised layers,
+Predicts one batch in turn with a plain network, with one of weight-normalized layers,
 and with what `fold` makes of the latter.
 """
 

@@ -4,7 +4,7 @@
     KERAS_BACKEND=jax python examples/benchmarks/hessian_norm.py --json FILE
 
 Both are timed by turns within one process; the number to read is the median of the
-ratios of neighbours.
+ratios of neighbors.
 """
 
 import argparse
@@ -20,7 +20,7 @@ ITERATIONS = 5
 
 
 def plain(size):
-    """Ten convolutions with batch normalisation."""
+    """Ten convolutions with batch normalization."""
     layers = [keras.Input((size, size, 3))]
     for index in range(10):
         layers += [

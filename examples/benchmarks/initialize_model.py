@@ -1,8 +1,8 @@
-"""What it takes to initialise a model by reading it, in units of building it.
+"""What it takes to initialize a model by reading it, in units of building it.
 
     KERAS_BACKEND=jax python examples/benchmarks/initialize_model.py
 
-Builds a ResNet-50 and initialises it by `"auto"`, by turns.
+Builds a ResNet-50 and initializes it by `"auto"`, by turns.
 """
 
 import argparse

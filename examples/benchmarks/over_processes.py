@@ -2,7 +2,7 @@
 
 A program may be a fifth slower in one process than in the next, in all of its runs
 there and for nothing that it does: where its memory happens to lie is enough. Pairs of
-neighbouring runs of one process know nothing of it, those of several processes do.
+neighboring runs of one process know nothing of it, those of several processes do.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
 A machine that is shared or throttled may run at half its speed for seconds at a time.
 Two measurements made one after the other then say nothing about each other; pairs of
-neighbouring ones do. What is reported are medians of the ratios of the pairs.
+neighboring ones do. What is reported are medians of the ratios of the pairs.
 """
 
 import contextlib
@@ -74,7 +74,7 @@ def timed(
     times = np.zeros((len(runs), rounds, 2))
     orders = np.random.default_rng(0)
     for index in range(rounds):
-        # Who always came after the same neighbour would be timed in its wake: of equal
+        # Who always came after the same neighbor would be timed in its wake: of equal
         # networks that take turns in one order some are slower by some percent.
         for which in orders.permutation(len(runs)):
             wall, cpu = time.perf_counter(), time.process_time()

@@ -3,11 +3,11 @@
     KERAS_BACKEND=jax python examples/benchmarks/search_schemes.py
     KERAS_BACKEND=tensorflow python examples/benchmarks/search_schemes.py --json FILE
 
-ResNet-20 with batch normalisation, and the training step that Keras compiles. An
+ResNet-20 with batch normalization, and the training step that Keras compiles. An
 iteration of GradInit is of one of two kinds, which are timed apart: on the norm of the
 gradient, where that is above its bound, and on the loss after a step otherwise. All
 are timed by turns within one process; the number to read is the median of the ratios
-of neighbours. The public versions in PyTorch took 5.2 to 6.0 (GradInit) and 25 to 30
+of neighbors. The public versions in PyTorch took 5.2 to 6.0 (GradInit) and 25 to 30
 (MetaInit) training steps.
 """
 

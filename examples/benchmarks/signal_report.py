@@ -4,7 +4,7 @@
     KERAS_BACKEND=jax python examples/benchmarks/signal_report.py --json FILE
 
 Both are timed by turns within one process; the number to read is the median of the
-ratios of neighbours.
+ratios of neighbors.
 """
 
 import argparse

@@ -27,7 +27,7 @@ KINDS = ("layers", "stack", "remat")
 
 
 def branch(options):
-    """The layers of a branch, weight-normalised if wanted."""
+    """The layers of a branch, weight-normalized if wanted."""
     import keras
 
     from keras_convinit.initializers import WeightNormGain
@@ -131,7 +131,7 @@ def series(results, name):
 
 
 def summary(runs):
-    """One row a kind: medians over the runs, and over the ratios of neighbours."""
+    """One row a kind: medians over the runs, and over the ratios of neighbors."""
     first, *_ = runs.values()
     rows = {}
     for kind, results in runs.items():
@@ -183,7 +183,7 @@ def main(arguments=None):
     rows = summary(runs)
     import keras
 
-    convolution = "weight-normalised convolutions" if options.weight_norm else "Conv2D"
+    convolution = "weight-normalized convolutions" if options.weight_norm else "Conv2D"
     print(
         f"{keras.backend.backend()}, 3 x {options.blocks} blocks of two {convolution}, "
         f"width {options.width}, batch {options.batch}, {options.repeats} processes"

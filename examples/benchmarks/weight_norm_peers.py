@@ -1,4 +1,4 @@
-"""What weight normalisation of others adds to a training step, without Keras.
+"""What weight normalization of others adds to a training step, without Keras.
 
     KERAS_BACKEND=torch python examples/benchmarks/weight_norm_peers.py
     KERAS_BACKEND=jax python examples/benchmarks/weight_norm_peers.py --json FILE
@@ -28,7 +28,7 @@ def main(arguments=None):
     if backend not in PEERS:
         raise SystemExit(
             f"`KERAS_BACKEND` must be one of {', '.join(PEERS)}, which have weight "
-            f"normalisation of others. Received: KERAS_BACKEND={backend}"
+            f"normalization of others. Received: KERAS_BACKEND={backend}"
         )
     peer = importlib.import_module(PEERS[backend])
     labels = np.random.default_rng(0).integers(0, 10, options.batch)

@@ -1,12 +1,12 @@
-"""What weight normalisation adds to a training step, and what other layers add.
+"""What weight normalization adds to a training step, and what other layers add.
 
     KERAS_BACKEND=tensorflow python examples/benchmarks/weight_norm_step.py
     KERAS_BACKEND=jax python examples/benchmarks/weight_norm_step.py --jit-compile yes
 
-The same convolutional network is trained plain, with weight normalisation, with batch
-normalisation and with Keras' `SpectralNormalization`, one step of each in turn within
+The same convolutional network is trained plain, with weight normalization, with batch
+normalization and with Keras' `SpectralNormalization`, one step of each in turn within
 each of some processes. Where kernels are large and batches small, as with
-`--width 256 --batch 8`, weight normalisation has the most to do.
+`--width 256 --batch 8`, weight normalization has the most to do.
 """
 
 import argparse

@@ -2,9 +2,9 @@
 
     python examples/reproduce/arpit_figure1.py
 
-A network of 20 dense layers and one of 40 residual blocks, at initialisation, on 1,000
+A network of 20 dense layers and one of 40 residual blocks, at initialization, on 1,000
 points from N(0, I) in R^500; hidden widths drawn from about 200 (150 to 249) and about
-1,000 (950 to 1,049). Weights are normalised, with one of three initialisations: rows
+1,000 (950 to 1,049). Weights are normalized, with one of three initializations: rows
 of He's law with gain 1, and the paper's gains on orthogonal and on He's directions.
 The paper predicts a ratio of 1 at every layer of the dense network; for the residual
 one (1 + 1/40)^(b/2) at block b, up to 1.639, from the sum of 40 scaled branches.

@@ -2,7 +2,7 @@
 
     python examples/reproduce/arpit_figure2.py --scale cpu
 
-Weight-normalised ReLU networks of 2 to 200 layers on MNIST (from TFDS_DATA_DIR, or
+Weight-normalized ReLU networks of 2 to 200 layers on MNIST (from TFDS_DATA_DIR, or
 downloaded). They start from the paper's gains, as PyTorch does (gains of the norms of
 the directions, which are orthogonal or He's), or from the first batch. The paper's code
 has plain SGD, for 150 epochs; at the scale of a small machine momentum makes up for
@@ -99,7 +99,7 @@ class ArpitFigure2(AbstractTrainings):
     title = "Fully connected networks by depth"
     source = "Arpit et al. 2019, figure 2"
     claim = (
-        "With the proposed gains weight-normalised MLPs of up to 200 layers train, and "
+        "With the proposed gains weight-normalized MLPs of up to 200 layers train, and "
         "at larger learning rates; as PyTorch starts them and with data-dependent "
         "gains they fail as depth grows."
     )
@@ -125,7 +125,7 @@ class ArpitFigure2(AbstractTrainings):
         )
 
     def network(self, case: Case) -> str:
-        """An MLP with weight normalisation."""
+        """An MLP with weight normalization."""
         return f"mlp:{case['depth']},width={self.settings.width},normalization=weight"
 
     def scheme(self, case: Case) -> str:
@@ -175,7 +175,7 @@ class ArpitFigure2(AbstractTrainings):
             f"that deepest network does: {largest}.",
             "The gains of the norms of He's directions are those of the paper wherever "
             "two layers have one width, but for chance in each of them, and so come "
-            "close to it here: what fails is weight normalisation of orthogonal "
+            "close to it here: what fails is weight normalization of orthogonal "
             "directions without the factor sqrt(2). Use the gains of the paper, "
             "whatever the directions.",
         )

@@ -2,7 +2,7 @@
 
     python examples/reproduce/arpit_figure3.py --scale cpu
 
-Weight normalisation on CIFAR-10 (from TFDS_DATA_DIR, or downloaded). On the left plain
+Weight normalization on CIFAR-10 (from TFDS_DATA_DIR, or downloaded). On the left plain
 CNNs of up to 100 layers; on the right residual networks with N blocks in each of three
 stages, up to N = 1666, ten thousand layers, which run as stacks on maps of half the
 size. At the scale of a small machine the deepest ones are given a few steps, which
@@ -83,7 +83,7 @@ class ArpitFigure3(AbstractTrainings):
         )
 
     def network(self, case: Case) -> str:
-        """With weight normalisation, and scaled for the paper's gains."""
+        """With weight normalization, and scaled for the paper's gains."""
         settings = self.settings
         if case["kind"] == PLAIN:
             return (

@@ -3,7 +3,7 @@
     python examples/reproduce/arpit_figure4.py --scale cpu
 
 A wide residual network on CIFAR-10 (from TFDS_DATA_DIR, or downloaded), with weight
-normalisation and SGD with momentum, many seeds, with a quadratic warm-up of the
+normalization and SGD with momentum, many seeds, with a quadratic warm-up of the
 learning rate and without, over learning rates. A run diverges when its loss is NaN or
 infinite. At the scale of a small machine the network is WRN-28-1 on maps of half the
 size, for sixty steps.
@@ -43,7 +43,7 @@ class Settings:
     Args:
         dataset: Name of the images.
         limit: Training images, and held-out ones, at most.
-        network: Without normalisation and scale, see `models.from_spec`.
+        network: Without normalization and scale, see `models.from_spec`.
         learning_rates: The grid.
         epochs: Of each run.
         batch_size: Images in a step.
@@ -93,7 +93,7 @@ class ArpitFigure4(AbstractTrainings):
     title = "Which share of the seeds survives"
     source = "Arpit et al. 2019, figure 4"
     claim = (
-        "The proposed initialisation diverges for fewer seeds, and at larger learning "
+        "The proposed initialization diverges for fewer seeds, and at larger learning "
         "rates, than the others, and a warm-up helps."
     )
     scales = SCALES
@@ -121,7 +121,7 @@ class ArpitFigure4(AbstractTrainings):
         )
 
     def network(self, case: Case) -> str:
-        """With weight normalisation, and scaled for the paper's gains."""
+        """With weight normalization, and scaled for the paper's gains."""
         _, scaled = STARTS[case["start"]]
         return f"{self.settings.network},normalization=weight,scaled={scaled}"
 

@@ -1,12 +1,12 @@
-"""What weight normalisation reaches beside batch normalisation: Arpit et al., table 1.
+"""What weight normalization reaches beside batch normalization: Arpit et al., table 1.
 
     python examples/reproduce/arpit_table1.py --scale cpu
 
 Residual networks on CIFAR-10 (from TFDS_DATA_DIR, or downloaded) with the paper's
 gains, without and with a warm-up, with data-dependent ones, as PyTorch starts weight
-normalisation, and with batch normalisation; one recipe for all, and of two learning
+normalization, and with batch normalization; one recipe for all, and of two learning
 rates the one that suits each. Beside the accuracy stand the processor seconds of an
-epoch, and those until the accuracy is what batch normalisation has in the end; both at
+epoch, and those until the accuracy is what batch normalization has in the end; both at
 the speed of the fastest run, since a shared machine may be half as fast another day.
 """
 
@@ -53,7 +53,7 @@ class Method:
     warm_up: bool = False
 
 
-BATCH, WARM, PROPOSED = "batch normalisation", "proposed, warm-up", "proposed"
+BATCH, WARM, PROPOSED = "batch normalization", "proposed, warm-up", "proposed"
 DATA = "data-dependent"
 METHODS = {
     BATCH: Method("normalization=batch", "he_normal"),
@@ -103,14 +103,14 @@ SCALES = {
 
 
 class ArpitTable1(AbstractTrainings):
-    """Accuracy and time with weight and with batch normalisation."""
+    """Accuracy and time with weight and with batch normalization."""
 
     name = "arpit_table1"
-    title = "Weight normalisation beside batch normalisation"
+    title = "Weight normalization beside batch normalization"
     source = "Arpit et al. 2019, table 1"
     claim = (
-        "Weight normalisation with the proposed gains and a warm-up comes close to "
-        "batch normalisation; data-dependent initialisation does not."
+        "Weight normalization with the proposed gains and a warm-up comes close to "
+        "batch normalization; data-dependent initialization does not."
     )
     scales = SCALES
 
@@ -187,7 +187,7 @@ class ArpitTable1(AbstractTrainings):
         return "-" if seconds is None else f"{seconds / self.settings.epochs:.1f}"
 
     def _reached(self, rows: Sequence[Row], depth: int, some: Sequence[Row]) -> str:
-        """Until the accuracy is the one that batch normalisation has in the end."""
+        """Until the accuracy is the one that batch normalization has in the end."""
         # Rounding must not decide about a run that ends at the mean.
         goal = spread(_at_best_rate(rows, depth, BATCH)[1]).mean - 1e-9
         shares = shares_until(some, goal)
@@ -198,7 +198,7 @@ class ArpitTable1(AbstractTrainings):
         return f"{np.median(shares) * seconds:.0f} ({reached})"
 
     def finding(self, rows: Sequence[Row]) -> Finding:
-        """How far each method is behind batch normalisation."""
+        """How far each method is behind batch normalization."""
         said, learnt, close, worse = [], [], [], []
         for depth in self.settings.depths:
             means = {
@@ -222,13 +222,13 @@ class ArpitTable1(AbstractTrainings):
             verdict = "partly" if any(close) or any(worse) else "contradicted"
         return Finding(
             verdict,
-            "Points of held-out accuracy against batch normalisation, means over "
+            "Points of held-out accuracy against batch normalization, means over "
             f"seeds: {'; '.join(said)}. Close means {100 * CLOSE:.0f} points.",
-            "Where a network without batch normalisation is level with one that has "
+            "Where a network without batch normalization is level with one that has "
             "it, these gains are what makes it so: with data-dependent ones, and with "
             "PyTorch's, the sum of the branches grows with their number, and a rate "
             "that teaches the others anything is too large for them. Whether to leave "
-            "batch normalisation out is a question of depth and of budget: try both, "
+            "batch normalization out is a question of depth and of budget: try both, "
             "and with a small rate before a warm-up. The seconds of the proposed gains "
             "are of another day than the others', with more going on beside them: "
             "their accuracies compare, their seconds do not.",

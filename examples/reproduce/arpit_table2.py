@@ -2,8 +2,8 @@
 
     python examples/reproduce/arpit_table2.py --scale cpu
 
-The largest magnitude of an eigenvalue of the Hessian, for weight-normalised residual
-networks at initialisation, on CIFAR-10 (from TFDS_DATA_DIR, or downloaded). The paper
+The largest magnitude of an eigenvalue of the Hessian, for weight-normalized residual
+networks at initialization, on CIFAR-10 (from TFDS_DATA_DIR, or downloaded). The paper
 takes a tenth of the training images; at the scale of a small machine there are fewer,
 the same for all starts.
 """
@@ -83,11 +83,11 @@ class ArpitTable2(AbstractExperiment):
     """Spectral norms of Hessians."""
 
     name = "arpit_table2"
-    title = "The spectral norm of the Hessian at initialisation"
+    title = "The spectral norm of the Hessian at initialization"
     source = "Arpit et al. 2019, table 2"
     claim = (
         "Before the first step the spectral norm of the loss's Hessian is smallest "
-        "with the proposed initialisation, then come the data-dependent one, "
+        "with the proposed initialization, then come the data-dependent one, "
         "PyTorch's, and Hanin's."
     )
     scales = SCALES
@@ -106,7 +106,7 @@ class ArpitTable2(AbstractExperiment):
         ]
 
     def run(self, case: Case, after_step: AfterStep) -> Row:
-        """Initialises and measures, on the first images."""
+        """Initializes and measures, on the first images."""
         images = self._images
         x = images.standardized(images.train_images)
         y = np.eye(images.num_classes, dtype="float32")[images.train_labels]

@@ -12,8 +12,8 @@ SEARCHES = (
     "gradinit:iterations=40,batch_size=32",
 )
 PLAIN, RESIDUAL = "plain", "residual"
-NONE, BATCH, WEIGHT = "no normalisation", "batch normalisation", "weight normalisation"
-# What trains what: by kind of network and normalisation.
+NONE, BATCH, WEIGHT = "no normalization", "batch normalization", "weight normalization"
+# What trains what: by kind of network and normalization.
 SCHEMES = {
     (PLAIN, NONE): (*NO_DATA, "lsuv", *SEARCHES),
     (PLAIN, BATCH): (GLOROT, "he_normal", "auto", "zhang_backward:gamma=0.4"),

@@ -36,7 +36,7 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """An initialisation of the figure.
+    """An initialization of the figure.
 
     Args:
         direction: Initializer of the direction v, only whose rows' directions matter.
@@ -126,7 +126,7 @@ def residual_network(
                 start.layer(units, gamma=2.0, activation="relu"),
                 start.layer(settings.inputs, gamma=1.0),
             ],
-            # Without the paper's initialisation there is no scale either.
+            # Without the paper's initialization there is no scale either.
             num_blocks=settings.blocks if start.proposed else 1,
         )
         for units in widths_about(settings, width, settings.blocks, generator)

@@ -18,8 +18,8 @@ PANELS = {
     ("residual", "forward"): "Residual blocks, activations",
     ("residual", "backward"): "Residual blocks, gradients",
 }
-# Of Okabe and Ito's colours, which all readers can tell apart.
-COLOURS = ("#D55E00", "#0072B2", "#009E73")
+# Of Okabe and Ito's colors, which all readers can tell apart.
+COLORS = ("#D55E00", "#0072B2", "#009E73")
 DASHES = ("-", "--")
 
 
@@ -65,7 +65,7 @@ def _curves(panel: Axes, rows: Sequence[Row], direction: str) -> None:
         some = of(rows, start=start, width=width)
         ratios = np.array([row[direction]["mean"] for row in some])
         depth = np.arange(1, 1 + ratios.shape[1])
-        color = COLOURS[starts.index(start)]
+        color = COLORS[starts.index(start)]
         style = DASHES[widths.index(width) % len(DASHES)]
         label = f"{start}, width about {width}"
         panel.plot(depth, ratios.mean(axis=0), style, color=color, label=label)

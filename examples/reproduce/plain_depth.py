@@ -2,10 +2,10 @@
 
     python examples/reproduce/plain_depth.py --scale cpu
 
-Convolutional networks without shortcuts and with them, without normalisation, with
-batch and with weight normalisation, on scikit-learn's digits, which are bundled, and
+Convolutional networks without shortcuts and with them, without normalization, with
+batch and with weight normalization, on scikit-learn's digits, which are bundled, and
 plain ones on CIFAR-10 (from TFDS_DATA_DIR, or downloaded). Every scheme that takes such
-a network has its turn; networks without normalisation have their gradient clipped to
+a network has its turn; networks without normalization have their gradient clipped to
 norm 1, for all schemes alike. The learning rate is one for all, so that a scheme that
 would like another one is at a disadvantage.
 """
@@ -42,13 +42,13 @@ KEEPING = ("he_normal", "zhang_forward", "lsuv")
 
 
 class PlainDepth(AbstractTrainings):
-    """Accuracy by depth, normalisation and scheme."""
+    """Accuracy by depth, normalization and scheme."""
 
     name = "plain_depth"
     title = "How deep networks train from every scheme"
     source = "keras_convinit"
     claim = (
-        "Without shortcuts and without normalisation, starts that keep the norm of the "
+        "Without shortcuts and without normalization, starts that keep the norm of the "
         "signal train deeper networks than Keras' default."
     )
     scales = SCALES
@@ -64,7 +64,7 @@ class PlainDepth(AbstractTrainings):
         ]
 
     def trainer_key(self, case: Case) -> tuple[str, bool]:
-        """Gradients are clipped where nothing normalises."""
+        """Gradients are clipped where nothing normalizes."""
         return case["dataset"], case["normalization"] == NONE
 
     def trainer(self, case: Case) -> Trainer:
@@ -138,7 +138,7 @@ class PlainDepth(AbstractTrainings):
         )
 
     def finding(self, rows: Sequence[Row]) -> Finding:
-        """The deepest plain network without normalisation that learns."""
+        """The deepest plain network without normalization that learns."""
         said, ahead, behind = [], [], []
         for images in self.settings.images:
             some = of(rows, dataset=images.dataset, kind=PLAIN, normalization=NONE)
@@ -169,7 +169,7 @@ class PlainDepth(AbstractTrainings):
             verdict = "partly" if any(ahead) else "not at this scale"
         return Finding(
             verdict,
-            "Deepest plain network without normalisation whose held-out accuracy is "
+            "Deepest plain network without normalization whose held-out accuracy is "
             f"{100 * LEARNT:.0f} points above chance in the mean over seeds: "
             f"{'; '.join(said)}.",
             "To keep the norm is necessary, and not sufficient: without shortcuts the "
@@ -177,7 +177,7 @@ class PlainDepth(AbstractTrainings):
             "size, and at the last depth that learns at all seeds decide whether it "
             "does. Shortcuts take a network further than any start. Where channels "
             "grow, starts that keep the whole norm make the single values smaller "
-            "(delta-orthogonal, the backward rule, the gains of weight normalisation: "
+            "(delta-orthogonal, the backward rule, the gains of weight normalization: "
             "on digits, with one channel, four times at the first convolution); there "
             "they learn later than He's.",
         )

@@ -46,7 +46,7 @@ class AbstractTrainings(AbstractExperiment):
         return self._trainer(case).steps(self.course(case))
 
     def run(self, case: Case, after_step: AfterStep) -> Row:
-        """Initialises and trains."""
+        """Initializes and trains."""
         outcome = self._trainer(case).run(
             self.network(case),
             self.scheme(case),

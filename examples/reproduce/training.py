@@ -121,7 +121,7 @@ class Trainer:
         course: Course,
         after_step: AfterStep = lambda accuracy: None,
     ) -> Outcome:
-        """Initialises and trains.
+        """Initializes and trains.
 
         Args:
             network: See `models.from_spec`.

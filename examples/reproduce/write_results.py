@@ -35,7 +35,7 @@ Each claim is a command, a file of runs and a picture. This page is written by
 typed in. Data are real: MNIST and CIFAR-10 by tensorflow-datasets, and
 scikit-learn's digits. Budgets are those of two CPU cores, a hundredth or a thousandth
 of the papers'. They show what happens early in training, which is where an
-initialisation acts, and not final accuracies: `--scale paper` has the papers' settings,
+initialization acts, and not final accuracies: `--scale paper` has the papers' settings,
 for a GPU, and has not been run. What recipes of the papers did on a GPU is told
 [at the end](#recipes-at-full-size-on-a-gpu).
 

@@ -2,10 +2,10 @@
 
     python examples/reproduce/zhang_figures2to7.py --scale cpu
 
-A VGG and a ResNet with batch normalisation on CIFAR-10 (from TFDS_DATA_DIR, or
+A VGG and a ResNet with batch normalization on CIFAR-10 (from TFDS_DATA_DIR, or
 downloaded), convolutions drawn with variances of numerator / fan_out. The figures of
 the paper are one network and one learning rate each. At the scale of a small machine
-the numerators are further apart than there: in few steps neighbours are alike.
+the numerators are further apart than there: in few steps neighbors are alike.
 """
 
 import dataclasses
@@ -88,7 +88,7 @@ class ZhangFigures2To7(AbstractTrainings):
     title = "The best initial variance by learning rate"
     source = "Zhang et al. 2022, figures 2 to 7"
     claim = (
-        "With batch normalisation, the larger the learning rate the larger the best "
+        "With batch normalization, the larger the learning rate the larger the best "
         "initial variance of the convolutions."
     )
     scales = SCALES
@@ -121,7 +121,7 @@ class ZhangFigures2To7(AbstractTrainings):
         )
 
     def network(self, case: Case) -> str:
-        """With batch normalisation, which both have by default."""
+        """With batch normalization, which both have by default."""
         return case["network"]
 
     def scheme(self, case: Case) -> str:
@@ -179,7 +179,7 @@ class ZhangFigures2To7(AbstractTrainings):
             verdict,
             "Best numerator by learning rate, in the mean over seeds: "
             f"{'; '.join(said)}.",
-            "Behind a normalisation the size of a kernel does not change the function, "
+            "Behind a normalization the size of a kernel does not change the function, "
             "but how far a step turns it: by the learning rate over the square of the "
             "size. Where a rate is too large a larger variance makes up for it, and "
             "where it is too small a smaller one. Choose the two together.",

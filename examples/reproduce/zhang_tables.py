@@ -1,8 +1,8 @@
-"""Initialisations beside each other, one recipe for all: Zhang et al. 2022, tables.
+"""Initializations beside each other, one recipe for all: Zhang et al. 2022, tables.
 
     python examples/reproduce/zhang_tables.py --scale cpu
 
-A ResNet and a VGG with batch normalisation on CIFAR-10 (from TFDS_DATA_DIR, or
+A ResNet and a VGG with batch normalization on CIFAR-10 (from TFDS_DATA_DIR, or
 downloaded). The paper takes the rows of Kaiming, MetaInit and GradInit from another
 paper, which trained otherwise; here all of them have the recipe of the paper's own
 rows. GradInit and MetaInit start from Kaiming's law and search for fewer steps than
@@ -112,13 +112,13 @@ SCALES = {
 
 
 class ZhangTables(AbstractTrainings):
-    """Accuracy from several initialisations."""
+    """Accuracy from several initializations."""
 
     name = "zhang_tables"
-    title = "Initialisations of networks with batch normalisation"
+    title = "Initializations of networks with batch normalization"
     source = "Zhang et al. 2022, tables 1 to 3"
     claim = (
-        "The proposed variances with their gamma beat Kaiming's initialisation, and "
+        "The proposed variances with their gamma beat Kaiming's initialization, and "
         "GradInit and MetaInit are between."
     )
     scales = SCALES
@@ -147,7 +147,7 @@ class ZhangTables(AbstractTrainings):
         )
 
     def network(self, case: Case) -> str:
-        """With batch normalisation, which all have by default."""
+        """With batch normalization, which all have by default."""
         return case["network"]
 
     def scheme(self, case: Case) -> str:
@@ -208,7 +208,7 @@ class ZhangTables(AbstractTrainings):
             "Points of held-out accuracy above Kaiming, paired by seed, mean and "
             f"standard error (where there is more than one seed): {'; '.join(said)}. "
             "Ahead means by two standard errors.",
-            "Behind a normalisation the size of a kernel decides how far a step turns "
+            "Behind a normalization the size of a kernel decides how far a step turns "
             "it, so that a preset goes with the network, the batch and the rate that "
             "it was found for: where the rate is too large for a network, the size "
             "that makes up for it may be far from any rule, and a search finds it. A "

@@ -172,7 +172,7 @@ def _is_worth_opening(layer: KerasLayer, args: Any, kwargs: Any) -> bool:
     if _parts(layer):
         return True
     # What does something to one signal, and has no parts, is one thing for its
-    # neighbours; of several signals it may be a sum.
+    # neighbors; of several signals it may be a sum.
     signals = [x for x in keras.tree.flatten((args, kwargs)) if _is_tensor(x)]
     return len(signals) > 1 and not layer.variables
 

@@ -435,7 +435,7 @@ def _why_unknown(call: LayerCall, program: Program) -> str:
 def _effect(
     call: LayerCall, program: Program, kernels: tuple[Kernel, ...], unread: set[int]
 ) -> Effect:
-    # One that holds kernels of which nothing is known is one for its neighbours.
+    # One that holds kernels of which nothing is known is one for its neighbors.
     known = not (id(call.layer) in unread or multiplies_by_variable(call))
     return classify_call(call, program, bool(kernels) or not known)
 

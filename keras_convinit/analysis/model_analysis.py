@@ -106,8 +106,8 @@ class Unread:
 
     Example:
         >>> from keras_convinit.analysis import analyze
-        >>> centre = keras.layers.Lambda(lambda x: x - keras.ops.mean(x), name="centre")
-        >>> model = keras.Sequential([keras.Input((4,)), centre])
+        >>> center = keras.layers.Lambda(lambda x: x - keras.ops.mean(x), name="center")
+        >>> model = keras.Sequential([keras.Input((4,)), center])
         >>> [entry.reason for entry in analyze(model).unread]
         ['Lambda is not elementwise, and is taken to be linear']
     """

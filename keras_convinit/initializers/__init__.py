@@ -7,7 +7,7 @@
 | `DeltaOrthogonal` | `"delta_orthogonal"` | an orthogonal center, zeros around it |
 | `FanInitializer` | | the base class: any function of the layer's geometry |
 
-And for `gain_initializer=...` of a weight-normalised layer:
+And for `gain_initializer=...` of a weight-normalized layer:
 
 | class | string | g |
 |---|---|---|

@@ -9,28 +9,28 @@ from matplotlib.ticker import MaxNLocator
 
 from keras_convinit.lab.over_seeds import WINDOW, spread_of_curves
 
-# Okabe and Ito 2008: told apart with every kind of colour vision. Lines differ in
+# Okabe and Ito 2008: told apart with every kind of color vision. Lines differ in
 # their dashes too, and the later ones leave the earlier ones visible under them.
-COLOURS = ("#D55E00", "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#000000")
+COLORS = ("#D55E00", "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#000000")
 DASHES = ("-", "-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), "-", "-")
 WIDTHS = (2.0, 3.6, 2.0, 2.0, 2.0, 2.0, 2.0)
 
 
 def style(number: int, label: str) -> dict[str, Any]:
-    """Colour, dashes and width of the curves of one contender.
+    """Color, dashes and width of the curves of one contender.
 
     Args:
-        number: Which of the contenders it is, from 0. Beyond seven, colours come again
+        number: Which of the contenders it is, from 0. Beyond seven, colors come again
             with other dashes.
         label: What the legend calls it.
 
     Returns:
         Arguments of `Axes.plot`.
     """
-    kind = number % len(COLOURS)
+    kind = number % len(COLORS)
     return {
-        "color": COLOURS[kind],
-        "linestyle": DASHES[(kind + 2 * (number // len(COLOURS))) % len(DASHES)],
+        "color": COLORS[kind],
+        "linestyle": DASHES[(kind + 2 * (number // len(COLORS))) % len(DASHES)],
         "linewidth": WIDTHS[kind],
         "label": label,
     }
@@ -56,7 +56,7 @@ def draw(
 def furnish_learning(axes: Axes, title: str) -> None:
     """Axes of the running training accuracy, in percent, by step."""
     axes.set_title(title, fontsize=10)
-    axes.set_xlabel("optimisation step")
+    axes.set_xlabel("optimization step")
     axes.set_ylabel(f"training accuracy, %\n(mean over {WINDOW} steps)")
     axes.set_xlim(left=0)
     axes.set_ylim(0, 100)

@@ -1,4 +1,4 @@
-"""Initialises a model from the command line and writes it."""
+"""Initializes a model from the command line and writes it."""
 
 import json
 from collections.abc import Sequence
@@ -34,14 +34,14 @@ def init(
     imports: Sequence[str] = (),
     overwrite: bool = False,
 ) -> InitializationReport:
-    """Writes an initialised `.keras` model, and beside it what was done.
+    """Writes an initialized `.keras` model, and beside it what was done.
 
     Args:
         source: The model, see `model_from`.
         scheme: The scheme, see `scheme_from`.
         output: The `.keras` file to write; the report lies beside it, as JSON.
         console: Where to print the report.
-        dataset: Name of a data set, whose standardised training images and labels are
+        dataset: Name of a data set, whose standardized training images and labels are
             the data of the scheme; None for a scheme without data.
         loss: Name of the loss for schemes that look at one. None for that with which
             the model is compiled, or else the cross-entropy of classes.

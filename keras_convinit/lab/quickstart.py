@@ -1,9 +1,9 @@
-"""The main job: what an initialisation decides, in a few minutes on two CPU cores.
+"""The main job: what an initialization decides, in a few minutes on two CPU cores.
 
 How its settings were chosen: with seeds 100 and 101, which are not among those shown.
 The plain network is the CNN of Arpit et al., 18 layers deep, and as narrow as a CPU
 wants it; batches of 32 and momentum 0.9 are what most would begin with. As is usual
-without normalisation, the gradient is clipped to norm 1; otherwise whoever learns is
+without normalization, the gradient is clipped to norm 1; otherwise whoever learns is
 thrown back again and again. Learning rates 0.01, 0.03 and 0.1 were tried with all four.
 At 0.01 and 0.03 all runs learn but those of `glorot_uniform`, at 0.1 none of
 `he_normal` does and half of the others; `glorot_uniform` stays at chance at all three,
@@ -85,7 +85,7 @@ def stories(options: Options) -> tuple[Story, ...]:
 
 
 def plain_story(options: Options) -> Story:
-    """A deep plain network without normalisation, from four initialisations."""
+    """A deep plain network without normalization, from four initializations."""
     # Maps of 8x8, or 7x7 for MNIST, in all layers but the first, whatever the images.
     strides = [] if options.dataset == "digits" else [2, 2]
     network = {
@@ -100,7 +100,7 @@ def plain_story(options: Options) -> Story:
     }
     return Story(
         name="plain",
-        title=f"Plain ReLU network of {options.depth} layers, no normalisation",
+        title=f"Plain ReLU network of {options.depth} layers, no normalization",
         dataset=options.dataset,
         limit=options.limit,
         contenders=tuple(
@@ -112,7 +112,7 @@ def plain_story(options: Options) -> Story:
 
 
 def residual_story(options: Options) -> Story:
-    """A deep residual network, without normalisation of its signal and with it."""
+    """A deep residual network, without normalization of its signal and with it."""
     weight_norm = {"normalization": "weight"}
     contenders: dict[str, dict[str, Any]] = {
         "he_normal": {},

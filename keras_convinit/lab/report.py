@@ -34,7 +34,7 @@ def report(
     Args:
         source: The model, see `model_from`.
         console: Where to print.
-        dataset: Name of a data set, whose first images are standardised and sent
+        dataset: Name of a data set, whose first images are standardized and sent
             through the model; their labels count where it is compiled with a loss.
             None for normal noise.
         batch_size: How many samples.

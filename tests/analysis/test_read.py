@@ -104,7 +104,7 @@ def test_a_model_over_time_is_opened():
     assert second.classifier
 
 
-def test_weight_normalised_layers():
+def test_weight_normalized_layers():
     model = keras.Sequential(
         [
             keras.Input((6, 6, 2)),

@@ -71,7 +71,7 @@ def test_what_lets_an_activation_pass(name):
     "make",
     [L.BatchNormalization, L.LayerNormalization, lambda: L.GroupNormalization(2)],
 )
-def test_normalisation(make):
+def test_normalization(make):
     before = graph_of(chain(conv("a"), make(), L.ReLU(), conv("b")))
     assert around(before, "a") == ("linear", False, "relu", True)
     assert around(before, "b") == ("relu", True, "linear", False)

@@ -83,7 +83,7 @@ def test_one_of_several_branches():
     assert [s.last_in_branch for s in (a, b, c)] == [False, True, True]
 
 
-def test_a_shortcut_without_kernels_may_normalise_and_pool():
+def test_a_shortcut_without_kernels_may_normalize_and_pool():
     def build(x):
         y = L.Conv2D(4, 3, strides=2, padding="same", name="a")(x)
         return y + L.BatchNormalization()(L.AveragePooling2D(2)(x))

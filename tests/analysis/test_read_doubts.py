@@ -33,7 +33,7 @@ def test_a_layer_that_is_not_known_is_reported():
     assert names(graph) == ["b:kernel"]
     (unread,) = graph.unread
     assert unread.path == "a" and "kernels_of.register" in unread.reason
-    # It is a kernel to its neighbours all the same.
+    # It is a kernel to its neighbors all the same.
     assert graph.kernels[0].preceding is None and not graph.kernels[0].first
 
 

@@ -72,7 +72,7 @@ def test_activation_after_the_sum(graphs):
     assert around(stem) == ("linear", False, "relu", True)
     assert around(classifier) == ("relu", False, "softmax", False)
     for site in inside:
-        # The ReLU after a sum is preceded by a sum, which is not normalised.
+        # The ReLU after a sum is preceded by a sum, which is not normalized.
         from_stem = site.stage == 0 and site.block == 0
         inner = site.last_in_branch or (from_stem and not site.projection)
         assert around(site) == ("relu", inner, "relu", True)
@@ -80,7 +80,7 @@ def test_activation_after_the_sum(graphs):
 
 def test_activation_before_the_convolutions(graphs):
     stem, *inside, classifier = graphs["wide_resnet_28_10"].kernels
-    # A projection follows, so that nothing reads the stem but normalisation and ReLU.
+    # A projection follows, so that nothing reads the stem but normalization and ReLU.
     assert around(stem) == ("linear", False, "relu", True)
     assert around(classifier) == ("linear", False, "softmax", False)
     for site in inside:

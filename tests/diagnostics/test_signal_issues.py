@@ -121,7 +121,7 @@ def test_a_classifier_may_be_small():
 
 
 @pytest.mark.parametrize("scale", [0.01, 100.0])
-def test_a_normalisation_makes_up_for_the_size_of_a_kernel(scale):
+def test_a_normalization_makes_up_for_the_size_of_a_kernel(scale):
     layers = []
     for number in range(4):
         layers += [

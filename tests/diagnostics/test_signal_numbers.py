@@ -108,7 +108,7 @@ def test_a_dense_network():
     assert rows["e"].beta is None
     kernel, _ = arrays(model.get_layer("a"))
     assert rows["a"].weight_norm == close(np.linalg.norm(kernel))
-    # Of a normalisation gamma and beta, which is zero.
+    # Of a normalization gamma and beta, which is zero.
     assert rows["d"].weight_norm == close(np.sqrt(6))
     assert rows["a"].dead_fraction == np.mean(np.all(signals["a"] == 0, axis=0))
     assert rows["b"].dead_fraction == 0

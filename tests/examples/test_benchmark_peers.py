@@ -1,4 +1,4 @@
-"""Ours, PyTorch's and Flax's weight normalisation are one function of v and g."""
+"""Ours, PyTorch's and Flax's weight normalization are one function of v and g."""
 
 import importlib
 import itertools

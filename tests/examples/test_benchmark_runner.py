@@ -312,6 +312,7 @@ def command(suite):
     return lambda *arguments: CliRunner().invoke(app, arguments)
 
 
+@pytest.mark.process
 def test_the_command(root, command, tmp_path):
     """One real measurement, in small, from the command to page and figure."""
     backend = keras.backend.backend()

@@ -108,7 +108,7 @@ def test_pairs_cancel_what_both_meet(benchmark):
     assert comparison.b_seconds == 1.5
 
 
-def test_initialising_a_model(benchmark, capsys):
+def test_initializing_a_model(benchmark, capsys):
     small = ["--network", "MobileNetV2", "--size", "32", "--rounds", "1"]
     benchmark("initialize_model").main(small)
     assert "initialize auto" in capsys.readouterr().out

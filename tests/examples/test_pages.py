@@ -68,7 +68,7 @@ def test_weight_norm_wrn(page, capsys):
     small = ["--limit", "64", "--epochs", "1", "--depth", "10", "--batch", "32"]
     page("weight_norm_wrn").main(small)
     line = capsys.readouterr().out.splitlines()[-1]
-    assert "wide_resnet of 10 layers, weight normalisation: " in line
+    assert "wide_resnet of 10 layers, weight normalization: " in line
 
 
 def test_batch_norm_gamma(page, monkeypatch, capsys):
@@ -159,6 +159,7 @@ def test_numbers_that_are_none_do_not_pass_for_equal(page):
         page("saving").compared("A step", outputs, outputs)
 
 
+@pytest.mark.process
 @pytest.mark.once
 def test_a_process_that_does_not_know_us_cannot(page):
     code = f"{page('saving').KNOWS_NOT}\nimport keras_convinit"
@@ -187,6 +188,7 @@ def test_jax_data_parallel_on_another_backend(page, monkeypatch, capsys):
     assert capsys.readouterr().out == said
 
 
+@pytest.mark.process
 @pytest.mark.skipif(BACKEND != "jax", reason="`keras.distribution` runs on JAX")
 def test_jax_data_parallel(root):
     small = ["--depth", "2", "--width", "8", "--epochs", "2"]

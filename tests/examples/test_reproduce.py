@@ -395,7 +395,7 @@ def test_what_table_1_says(module, batch, warm, data, verdict):
     assert finding(table.ArpitTable1, value).verdict == verdict
 
 
-def test_seconds_until_batch_normalisation_is_reached(module):
+def test_seconds_until_batch_normalization_is_reached(module):
     table = module("arpit_table1")
     experiment = table.ArpitTable1(table.SCALES["cpu"])
     ends = {

@@ -24,7 +24,7 @@ def norm(x):
 
 
 def block_after(x, width, stride):
-    """He et al. 2015: convolution, normalisation, ReLU, and a ReLU after the sum."""
+    """He et al. 2015: convolution, normalization, ReLU, and a ReLU after the sum."""
     shortcut = x
     if stride > 1 or x.shape[-1] != width:
         shortcut = norm(conv(x, width, stride, 1))
@@ -33,7 +33,7 @@ def block_after(x, width, stride):
 
 
 def block_before(x, width, stride):
-    """Zagoruyko, Komodakis 2016: normalisation and ReLU before the convolutions."""
+    """Zagoruyko, Komodakis 2016: normalization and ReLU before the convolutions."""
     active = relu(norm(x))
     shortcut = x
     if stride > 1 or x.shape[-1] != width:

@@ -18,7 +18,7 @@ def matrix_of(convolution, shape):
         (keras.layers.Conv1D, 3, (7, 4)),
         (keras.layers.Conv2D, 3, (5, 6, 4)),
         (keras.layers.Conv2D, 1, (5, 6, 4)),
-        # The centre of an even kernel is where "same" pads none before it.
+        # The center of an even kernel is where "same" pads none before it.
         (keras.layers.Conv2D, (2, 4), (5, 6, 4)),
         (keras.layers.Conv3D, 3, (3, 3, 3, 4)),
     ],

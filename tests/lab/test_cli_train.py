@@ -114,6 +114,7 @@ def one_thread(monkeypatch):
     torch.set_num_threads(before)
 
 
+@pytest.mark.process
 @pytest.mark.everywhere
 def test_a_killed_training_ends_like_another(tmp_path, root, one_thread):
     settings = {"dataset": "digits", "epochs": 4, "batch_size": 16}

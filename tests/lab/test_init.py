@@ -41,7 +41,7 @@ def network(classes=10):
 
 
 @pytest.mark.everywhere
-def test_a_file_is_initialised_and_written():
+def test_a_file_is_initialized_and_written():
     model = network()
     model.save("small.keras")
     arguments = ["--scheme", "lsuv:tolerance=0.1", "--dataset", "digits"]

@@ -47,6 +47,7 @@ with owned(Path(sys.argv[1])):
 """
 
 
+@pytest.mark.process
 def test_it_dies_with_its_owner(tmp_path, root):
     command = [sys.executable, "-c", HOLDING, str(tmp_path)]
     owner = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)

@@ -84,7 +84,7 @@ def test_small_quickstart(options):
         )
     # The titles stand in the first column, on several lines.
     titles = " ".join(line[:24].strip() for line in text.splitlines())
-    assert "Plain ReLU network of 3 layers, no normalisation, digits" in titles
+    assert "Plain ReLU network of 3 layers, no normalization, digits" in titles
     assert "Residual network of 1 blocks, digits" in titles
     assert "Interrupted" not in text
 

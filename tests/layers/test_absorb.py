@@ -124,7 +124,7 @@ REFUSED = {
     "tanh": lambda: behind(layers.Activation("tanh")),
     "clipped": lambda: behind(layers.ReLU(max_value=1.0)),
     "softmax": lambda: behind(layers.Softmax()),
-    "batch normalisation": lambda: behind(layers.BatchNormalization()),
+    "batch normalization": lambda: behind(layers.BatchNormalization()),
     "dense": lambda: behind(layers.Dense(5)),
     "function": a_function,
     "activation": lambda: WeightNormDense(5, activation="tanh"),

@@ -32,7 +32,7 @@ def assert_plain(model):
 
 
 def scrambled(model):
-    """The model with other values than it was initialised with."""
+    """The model with other values than it was initialized with."""
     generator = np.random.default_rng(1)
     model.set_weights(
         [
@@ -71,7 +71,7 @@ ORDINARY = {
 
 
 @pytest.mark.parametrize("name", ORDINARY)
-def test_weight_normalised_layers_become_ordinary(name, capsys):
+def test_weight_normalized_layers_become_ordinary(name, capsys):
     factory, ordinary = ORDINARY[name]
     model = scrambled(keras.Sequential([keras.Input(SHAPE), factory()]))
     folded = fold(model)

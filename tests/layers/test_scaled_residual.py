@@ -195,6 +195,7 @@ def test_a_model_of_blocks_is_trained_and_predicts_without_a_change(rng):
         np.testing.assert_array_equal(value, array(variable))
 
 
+@pytest.mark.process
 def test_a_model_is_loaded_in_a_fresh_process(rng, tmp_path):
     model = keras.Sequential(
         [

@@ -15,6 +15,7 @@ from keras import layers
 from keras_convinit.layers import ScaledResidualStack
 
 
+@pytest.mark.process
 def test_it_is_loaded_in_a_fresh_process(rng, tmp_path):
     inputs = keras.Input((6,))
     outputs = ScaledResidualStack(dense(), 3, remat=True)(inputs)

@@ -197,7 +197,7 @@ def test_arguments_may_be_given_by_position():
 
 def test_unknown_arguments_are_rejected(class_case):
     with pytest.raises(ValueError, match="Unrecognized keyword arguments"):
-        class_case.layer(kernel_initialiser="zeros")
+        class_case.layer(kernel_initializers="zeros")
     with pytest.raises(ValueError, match="gain_initializer=None"):
         class_case.layer(gain_initializer=None)
 

@@ -1,4 +1,4 @@
-"""Weight-normalised layers in files, copies and other processes."""
+"""Weight-normalized layers in files, copies and other processes."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""Weight-normalised layers while they are trained, by Keras and by hand."""
+"""Weight-normalized layers while they are trained, by Keras and by hand."""
 
 import keras
 import numpy as np

@@ -160,6 +160,7 @@ def test_lsuv_sees_the_slopes_that_the_model_has_in_the_end():
 @pytest.mark.skipif(
     keras.backend.backend() == "tensorflow", reason="TensorFlow is what it runs on"
 )
+@pytest.mark.process
 def test_no_other_framework_is_imported():
     program = """
 import sys, keras, keras_convinit

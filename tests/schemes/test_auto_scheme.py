@@ -62,7 +62,7 @@ def test_residual_networks(arguments, first, last, deviations, close_to):
         assert not close_to(found["0_2"], math.sqrt(last / 4))
 
 
-def test_what_is_ours_is_labelled_so():
+def test_what_is_ours_is_labeled_so():
     report = initialize(residual(False), "auto", seed=1)
     rules = {
         row.path.split("/")[-2]: row.rule

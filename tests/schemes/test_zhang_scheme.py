@@ -169,6 +169,6 @@ def test_presets(name, deviations, close_to):
     assert close_to(found[last], math.sqrt(classifier))
 
 
-def test_an_unknown_preset_names_its_neighbours():
+def test_an_unknown_preset_names_its_neighbors():
     with pytest.raises(ValueError, match=r"zhang2022/cifar10/vgg19.*Received: gamma="):
         initialize(network(), "zhang_backward", gamma="zhang2022/cifar10/vgg16")

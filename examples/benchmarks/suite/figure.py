@@ -14,7 +14,7 @@ from examples.benchmarks.suite.measurements import BACKENDS, NAMES
 from examples.benchmarks.suite.reading import Results
 from examples.benchmarks.suite.sections import SECTIONS
 
-# Okabe and Ito's colours, which all readers can tell apart; shapes for those in print.
+# Okabe and Ito's colors, which all readers can tell apart; shapes for those in print.
 LOOKS = {"tensorflow": ("#D55E00", "o"), "jax": ("#0072B2", "s")}
 LOOKS["torch"] = ("#009E73", "^")
 SPREAD = 0.22
@@ -109,7 +109,7 @@ def _line(axes, results, line, height):
 
 
 def _handles(results):
-    """What colours, shapes and strokes mean."""
+    """What colors, shapes and strokes mean."""
     backends = [
         Line2D([], [], color=color, marker=shape, label=NAMES[backend])
         for backend, (color, shape) in LOOKS.items()

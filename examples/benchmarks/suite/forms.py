@@ -38,7 +38,7 @@ def step(width, batch, limit, peers, xla=False):
 
 
 def _theirs(width):
-    """Weight normalisation of the backends themselves, without Keras."""
+    """Weight normalization of the backends themselves, without Keras."""
     what = "weight norm of Flax (JAX) and of PyTorch"
     return Line(
         what,

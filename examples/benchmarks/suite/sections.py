@@ -56,7 +56,7 @@ SECTIONS = (
         near_one=True,
     ),
     Section(
-        "Initialising a model",
+        "Initializing a model",
         (
             price(
                 '`initialize(ResNet-50, "auto")`',

@@ -18,7 +18,7 @@ PACKAGES = NAMES | {
 BEGIN = "<!-- Written by `python -m examples.benchmarks`: begin -->"
 END = "<!-- end -->"
 LEGEND = (
-    "A cell has the median ratio of wall-clock time of neighbouring runs with its "
+    "A cell has the median ratio of wall-clock time of neighboring runs with its "
     "quartiles, the ratio of processor time behind the stroke, and a verdict. A ratio "
     "of 2 is twice as long. *Slower* and *faster* where both quartiles say so, *even* "
     "otherwise. A limit is what the project set itself: *met*, *missed*, or *above, "

@@ -1,4 +1,4 @@
-"""`compare`: which initialisation suits a model."""
+"""`compare`: which initialization suits a model."""
 
 import shlex
 import sys
@@ -93,7 +93,7 @@ def compare(
     ] = None,
     resume: Annotated[bool, RESUME] = False,
 ) -> None:
-    """Compares initialisations of a model: tables, a figure and a page.
+    """Compares initializations of a model: tables, a figure and a page.
 
     Every scheme is trained with every learning rate and seed. Started again with the
     same options, it goes on where it ended; further schemes, learning rates and seeds

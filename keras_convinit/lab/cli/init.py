@@ -1,4 +1,4 @@
-"""`init`: initialises a model and writes it."""
+"""`init`: initializes a model and writes it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -61,7 +61,7 @@ def init(
         bool, typer.Option("--overwrite", help="Replace what is there.")
     ] = False,
 ) -> None:
-    """Initialises a model, and writes it with a report of what was done."""
+    """Initializes a model, and writes it with a report of what was done."""
     if dataset is not None and dataset not in DATASETS:
         message = f"`dataset` must be one of {', '.join(DATASETS)}. "
         raise failure(f"{message}Received: dataset={dataset!r}", WRONG_OPTION)

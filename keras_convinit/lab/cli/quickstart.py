@@ -60,7 +60,7 @@ def quickstart(
         typer.Option("--resume", help="Keep the finished runs of the output folder."),
     ] = False,
 ) -> None:
-    """Trains deep networks from several initialisations: a table and a figure.
+    """Trains deep networks from several initializations: a table and a figure.
 
     Three to four minutes on two CPU cores. KERAS_BACKEND chooses the backend.
     """

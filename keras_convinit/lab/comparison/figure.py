@@ -25,7 +25,7 @@ from keras_convinit.lab.over_seeds import WINDOW, running_mean
 def comparison_figure(plan: Plan, ranking: Ranking, runs: Sequence[Run]) -> Figure:
     """Four panels: learning, accuracy by learning rate, signal and error by depth.
 
-    Schemes have the colours of their order in the plan, so that figures of one plan can
+    Schemes have the colors of their order in the plan, so that figures of one plan can
     be laid side by side, and the legend has them by rank. Lines are means over seeds,
     bands and bars reach from the lowest to the highest.
 

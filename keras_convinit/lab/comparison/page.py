@@ -21,11 +21,11 @@ FOOTNOTE = (
     "Means over seeds, lowest to highest in brackets. A run that diverges, to a loss "
     "that is NaN or infinite, counts as accuracy 0. Steps are those until the training "
     "accuracy, in the mean over {window} of them, was at {threshold}. Seconds are of "
-    "one run: initialisation, and training with validation. The learning rate of the "
+    "one run: initialization, and training with validation. The learning rate of the "
     "first table was chosen by the same validation images, which flatters all schemes."
 )
 
-# Colours for a light page and a dark one; the figure keeps its white ground.
+# Colors for a light page and a dark one; the figure keeps its white ground.
 STYLE = """
 :root { color-scheme: light dark; --text: #1b1f24; --faint: #59636e;
   --line: #d1d9e0; --ground: #ffffff; --raised: #f6f8fa; }
@@ -81,7 +81,7 @@ def comparison_page(
     Args:
         plan: What was asked.
         ranking: What came out.
-        runs: All runs, of which each scheme's first one tells how it initialised.
+        runs: All runs, of which each scheme's first one tells how it initialized.
         figure: The figure as PNG.
         threshold: The training accuracy to which steps are counted.
         command: With which all of it is made again.
@@ -91,7 +91,7 @@ def comparison_page(
         HTML without any reference to something outside.
     """
     best, others = rows_of(ranking)
-    title = f"Which initialisation suits {plan.model}?"
+    title = f"Which initialization suits {plan.model}?"
     finished = sum(run.case in set(plan.cases()) for run in runs)
     parts = [
         f"<h1>{_text(title)}</h1>",

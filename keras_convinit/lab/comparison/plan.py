@@ -44,10 +44,10 @@ class Plan:
     """Every scheme with every learning rate and every seed, all trained alike.
 
     Args:
-        model: What is initialised, see `model_from`.
+        model: What is initialized, see `model_from`.
         dataset: A name of `lab.data.load`, or `package.module:function`, see
             `images.OwnImages`.
-        schemes: What it is initialised by, see `scheme_from`.
+        schemes: What it is initialized by, see `scheme_from`.
         learning_rates: Of SGD, the peaks of the schedule.
         seeds: How many runs there are of each pair of these, with seeds 0, 1, ...
         epochs: Times that every training image is seen.

@@ -30,7 +30,7 @@ class Row:
         diverged: How many ended with a loss that is not finite.
         refused: In how many the scheme did not take the model.
         refusal: Why; None if it did.
-        initialisation: Mean seconds that it took to initialise.
+        initialization: Mean seconds that it took to initialize.
         training: Mean seconds of the training.
     """
 
@@ -43,7 +43,7 @@ class Row:
     diverged: int
     refused: int
     refusal: str | None
-    initialisation: float
+    initialization: float
     training: float
 
     @property
@@ -131,7 +131,7 @@ def _row(scheme: str, rate: float, runs: Sequence[Run], threshold: float) -> Row
         diverged=sum(run.record.diverged for run in runs),
         refused=len(refusals),
         refusal=next(iter(refusals), None),
-        initialisation=_mean(run.beginning.seconds for run in runs),
+        initialization=_mean(run.beginning.seconds for run in runs),
         training=_mean(run.record.seconds for run in runs),
     )
 

@@ -21,7 +21,7 @@ from keras_convinit.lab.training import Record, fit_recorded
 
 @dataclasses.dataclass(frozen=True)
 class Beginning:
-    """What an initialisation made of a model, before the first step.
+    """What an initialization made of a model, before the first step.
 
     Args:
         report: What was set by which rule, as a table for people.
@@ -29,7 +29,7 @@ class Beginning:
         signal: Root mean square of the outputs of each layer with weights, as a
             multiple of that of the images; None where it is not finite.
         error: Norm of the error signal there, as a multiple of that at the last.
-        seconds: How long the initialisation took.
+        seconds: How long the initialization took.
         refusal: Why the scheme did not take the model; None if it did. Then the rest is
             empty.
     """

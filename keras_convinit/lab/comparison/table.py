@@ -49,7 +49,7 @@ def cells(row: Row, place: int | None = None) -> tuple[str, ...]:
         row.accuracy.text(100, ".1f"),
         steps,
         failed,
-        f"{row.initialisation:.1f}",
+        f"{row.initialization:.1f}",
         f"{row.training:.1f}",
     )
 

@@ -8,7 +8,7 @@ HELD_OUT = 360
 
 
 def digits(seed: int = 0) -> ImageDataset:
-    """1,797 grey images of handwritten digits, 8x8, of which 360 are held out.
+    """1,797 gray images of handwritten digits, 8x8, of which 360 are held out.
 
     Args:
         seed: Chooses which are held out. The classes keep their shares.

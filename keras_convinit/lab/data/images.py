@@ -1,4 +1,4 @@
-"""Labelled images, as plain data."""
+"""Labeled images, as plain data."""
 
 import dataclasses
 import functools

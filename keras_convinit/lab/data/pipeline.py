@@ -50,7 +50,7 @@ def batches(
     epochs: int = 1,
     shard: tuple[int, int] = (0, 1),
 ) -> Any:
-    """Standardised images and one-hot labels, batch by batch.
+    """Standardized images and one-hot labels, batch by batch.
 
     Epoch number e is the same wherever a run begins. Training images come in a new
     order each epoch, and what is left of them after the last full batch is left out;
@@ -61,7 +61,7 @@ def batches(
         part: `"train"`, `"validation"` or `"test"`.
         batch_size: Images a batch, over all processes.
         augmentations: What to do to training images, in this order, which must be that
-            of their stages: raw pixels, standardised images, mixing.
+            of their stages: raw pixels, standardized images, mixing.
         seed: Decides the order and the augmentations.
         first_epoch: Number of the first epoch.
         epochs: How many.

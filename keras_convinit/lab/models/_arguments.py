@@ -19,7 +19,7 @@ def normalization_with(
         normalization: The argument.
         allowed: Its values.
         **needs: By the name of another argument: its value, its default, and the
-            normalisations with which it may be something else.
+            normalizations with which it may be something else.
 
     Returns:
         `normalization`.

@@ -1,4 +1,4 @@
-"""Residual blocks with batch normalisation and ReLU behind each sum."""
+"""Residual blocks with batch normalization and ReLU behind each sum."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,12 +22,12 @@ def basic_stages(
     The first block of a stage halves the size of the maps, but for the first stage.
 
     Args:
-        x: What comes from the stem, normalised and activated.
+        x: What comes from the stem, normalized and activated.
         convolutions: Makes the convolutions.
         widths: The channels of each stage.
         blocks: The number of blocks of each stage.
         projection: Whether the shortcut of a block that changes the shape is a 1x1
-            convolution; otherwise it is every other position, normalised, and zeros in
+            convolution; otherwise it is every other position, normalized, and zeros in
             place of the channels that are missing ("option A").
 
     Returns:

@@ -12,12 +12,12 @@ from keras_convinit.layers import WeightNormConv2D
 
 @dataclasses.dataclass(frozen=True)
 class Convolutions:
-    """Makes convolutions, weight-normalised or not.
+    """Makes convolutions, weight-normalized or not.
 
     Args:
-        normalization: `"weight"` for weight-normalised ones.
+        normalization: `"weight"` for weight-normalized ones.
         kernel_initializer: Initializer of their kernels, or of the directions. None
-            for `"orthogonal"` with weight normalisation, for `"he_normal"` without.
+            for `"orthogonal"` with weight normalization, for `"he_normal"` without.
         use_bias: Whether they have a bias.
         gain_mode: `mode` of `WeightNormGain`.
         as_keras_pads: Whether strided ones are padded by Keras' `"same"`.
@@ -34,7 +34,7 @@ class Convolutions:
     ) -> list[keras.layers.Layer]:
         """A convolution that divides the size of its maps by its stride.
 
-        With a stride it is centred on the first position and each stride-th one after
+        With a stride it is centered on the first position and each stride-th one after
         it, as in PyTorch, and as a shortcut that takes these positions wants it. Keras'
         `padding="same"` begins with the second one where the size is even.
 
@@ -43,7 +43,7 @@ class Convolutions:
             size: Height and width of the kernel, odd.
             name: What to call it.
             stride: Its stride.
-            gamma: With weight normalisation, that of its gain.
+            gamma: With weight normalization, that of its gain.
 
         Returns:
             The layers in a row: the convolution, and what it needs in front.

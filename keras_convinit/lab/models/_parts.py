@@ -22,7 +22,7 @@ def own_initializer(identifier: Any) -> Any:
 def kernel_initializer(identifier: Any, normalization: str | None) -> Any:
     """An initializer for one layer that is not the classifier.
 
-    None is orthogonal for the directions of weight-normalised layers, as Arpit et al.
+    None is orthogonal for the directions of weight-normalized layers, as Arpit et al.
     propose, and He's otherwise.
     """
     if identifier is None:
@@ -40,7 +40,7 @@ def normalized_relu(x: Any, normalization: str | None, number: int) -> Any:
 def batch_normalization(
     x: Any, name: str, momentum: float = 0.9, epsilon: float = 1e-5
 ) -> Any:
-    """Batch normalisation as in the papers' code, where it is PyTorch's.
+    """Batch normalization as in the papers' code, where it is PyTorch's.
 
     Keras' own average, 0.99, would still hold much of its beginning after a few hundred
     steps.
@@ -67,7 +67,7 @@ def classifier(
 ) -> Any:
     """Logits, in the precision of the variables: a softmax wants more than half of it.
 
-    None for the initializer is an orthogonal kernel behind weight-normalised layers,
+    None for the initializer is an orthogonal kernel behind weight-normalized layers,
     else the papers' rule for what no ReLU follows.
     """
     if initializer is None:

@@ -34,7 +34,7 @@ def densenet(
 
     This is DenseNet-BC: each layer is a 1x1 convolution to four times `growth` channels
     and a 3x3 one to `growth`, whose output is put beside its input, and a 1x1
-    convolution between the blocks leaves half of the channels. Batch normalisation and
+    convolution between the blocks leaves half of the channels. Batch normalization and
     ReLU stand in front of each convolution but the first.
 
     Args:
@@ -44,9 +44,9 @@ def densenet(
         num_classes: Number of logits.
         normalization: `"batch"`, or None for ReLU alone in front of each convolution.
             The signal then gathers whatever layers add to it, and it is up to the
-            initialisation that it does not grow.
+            initialization that it does not grow.
         use_bias: Whether convolutions have biases. None is false with batch
-            normalisation, as in the paper's code, and true without.
+            normalization, as in the paper's code, and true without.
         kernel_initializer: Initializer of the convolutions. Each of them gets a copy of
             its own. None is `"he_normal"`.
         classifier_initializer: Initializer of the classifier. None is

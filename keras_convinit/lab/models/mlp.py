@@ -33,15 +33,15 @@ def mlp(
         width: Units of each hidden layer.
         input_shape: Shape of one image, or of any other input; it is flattened.
         num_classes: Number of logits.
-        normalization: `"batch"` for batch normalisation before each ReLU, `"weight"`
-            for weight-normalised hidden layers, or None.
-        gain_mode: With weight normalisation, `mode` of the gains: `"forward"` for the
+        normalization: `"batch"` for batch normalization before each ReLU, `"weight"`
+            for weight-normalized hidden layers, or None.
+        gain_mode: With weight normalization, `mode` of the gains: `"forward"` for the
             paper's, `"kernel"` for those of PyTorch.
-        kernel_initializer: Initializer of the hidden layers, with weight normalisation
+        kernel_initializer: Initializer of the hidden layers, with weight normalization
             of their directions. Each of them gets a copy of its own. None is
-            `"orthogonal"` with weight normalisation and `"he_normal"` otherwise.
+            `"orthogonal"` with weight normalization and `"he_normal"` otherwise.
         classifier_initializer: Initializer of the classifier. None is `"orthogonal"`
-            with weight normalisation, else `ZhangForward("linear")`, a variance of
+            with weight normalization, else `ZhangForward("linear")`, a variance of
             1 / fan_in.
 
     Returns:
@@ -59,7 +59,7 @@ def mlp(
     Reference:
         Arpit, Campos, Bengio 2019, *How to Initialize your Network? Robust
         Initialization for WeightNorm & ResNets*, figure 2, with weight
-        normalisation.
+        normalization.
     """
     depth = whole("depth", depth, 2)
     width = whole("width", width, 1)

@@ -39,17 +39,17 @@ def plain_cnn(
             The paper's (2, 2) leaves maps of 8x8 from images of 32x32. Small images
             want `()`: on maps of 2x2 the zeros of the padding meet 5 of the 9
             positions of every kernel, and no rule for the variance accounts for them.
-            A strided convolution is centred where Keras' padding puts it, on every
+            A strided convolution is centered where Keras' padding puts it, on every
             other position from the second one on, from the first one in the paper.
-        normalization: `"batch"` for batch normalisation before each ReLU, `"weight"`
-            for weight-normalised convolutions, or None.
-        gain_mode: With weight normalisation, `mode` of the gains: `"forward"` for the
+        normalization: `"batch"` for batch normalization before each ReLU, `"weight"`
+            for weight-normalized convolutions, or None.
+        gain_mode: With weight normalization, `mode` of the gains: `"forward"` for the
             paper's, `"kernel"` for those of PyTorch.
-        kernel_initializer: Initializer of the convolutions, with weight normalisation
+        kernel_initializer: Initializer of the convolutions, with weight normalization
             of their directions. Each of them gets a copy of its own. None is
-            `"orthogonal"` with weight normalisation and `"he_normal"` otherwise.
+            `"orthogonal"` with weight normalization and `"he_normal"` otherwise.
         classifier_initializer: Initializer of the classifier. None is `"orthogonal"`
-            with weight normalisation, else `ZhangForward("linear")`, a variance of
+            with weight normalization, else `ZhangForward("linear")`, a variance of
             1 / fan_in.
 
     Returns:
@@ -67,7 +67,7 @@ def plain_cnn(
     Reference:
         Arpit, Campos, Bengio 2019, *How to Initialize your Network? Robust
         Initialization for WeightNorm & ResNets*, figure 3, left, with weight
-        normalisation.
+        normalization.
     """
     depth = whole("depth", depth, 2)
     width = whole("width", width, 1)

@@ -27,23 +27,23 @@ def residual_cnn(
     """A stem, residual blocks of two 3x3 convolutions each, and a classifier.
 
     Blocks are those of Arpit et al.: convolution, ReLU, convolution, and nothing after
-    the sum; with batch normalisation it and ReLU stand before either convolution.
+    the sum; with batch normalization it and ReLU stand before either convolution.
 
     Args:
         blocks: Number of residual blocks.
         width: Channels of each convolution.
         input_shape: Shape of one image, channels last.
         num_classes: Number of logits.
-        normalization: None, `"batch"`, or `"weight"` for weight-normalised
+        normalization: None, `"batch"`, or `"weight"` for weight-normalized
             convolutions.
         stem_stride: Stride of the stem: all blocks work on maps that are so much
             smaller.
         scaled: Whether branches are divided by sqrt(blocks). With weight normalization
             the factor is in the gains of their last convolutions, which learn it, as
             in the paper; otherwise, and with kernel gains, it is a constant.
-        gain_mode: With weight normalisation, `mode` of the gains: `"forward"` for the
+        gain_mode: With weight normalization, `mode` of the gains: `"forward"` for the
             paper's, `"kernel"` for those of PyTorch.
-        kernel_initializer: Initializer of the convolutions, with weight normalisation
+        kernel_initializer: Initializer of the convolutions, with weight normalization
             of their directions. Each of them gets a copy of its own.
         classifier_initializer: Initializer of the classifier; None is
             `ZhangForward("linear")`, a variance of 1 / fan_in.

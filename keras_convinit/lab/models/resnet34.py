@@ -34,7 +34,7 @@ def resnet34(
     """Four stages of 3, 4, 6 and 3 residual blocks of two 3x3 convolutions.
 
     The stem is one 3x3 convolution without stride or pooling. What a block is depends
-    on the normalisation, as in `resnet_cifar`; shortcuts of blocks that change the
+    on the normalization, as in `resnet_cifar`; shortcuts of blocks that change the
     shape are 1x1 convolutions in all cases.
 
     Args:
@@ -42,23 +42,23 @@ def resnet34(
         num_classes: Number of logits.
         normalization: `"batch"`, `"weight"` or None.
         scaled: Whether branches are divided by the root of the number of blocks in
-            their stage. None is true with weight normalisation and false without any.
+            their stage. None is true with weight normalization and false without any.
             Where the factor is depends on the gains, as in `resnet_cifar`.
         stacks: Whether all blocks of a stage that keep the shape are one
-            `ScaledResidualStack`. Not with batch normalisation.
-        gain_mode: With weight normalisation, `mode` of the gains: `"forward"` for the
+            `ScaledResidualStack`. Not with batch normalization.
+        gain_mode: With weight normalization, `mode` of the gains: `"forward"` for the
             paper's, `"kernel"` for those of PyTorch, which come with `scaled=False`.
         use_bias: Whether convolutions have biases. None is false with batch
-            normalisation and true otherwise.
-        kernel_initializer: Initializer of the convolutions, with weight normalisation
+            normalization and true otherwise.
+        kernel_initializer: Initializer of the convolutions, with weight normalization
             of their directions. Each of them gets a copy of its own. None is
-            `"orthogonal"` with weight normalisation and `"he_normal"` otherwise.
+            `"orthogonal"` with weight normalization and `"he_normal"` otherwise.
         classifier_initializer: Initializer of the classifier. None is `"orthogonal"`
-            with weight normalisation, else `ZhangForward("linear")`.
+            with weight normalization, else `ZhangForward("linear")`.
 
     Returns:
         A built model from images, `(batch, *input_shape)`, to logits. For ten classes
-        it has 21,282,122 trainable parameters with batch normalisation. Blocks are
+        it has 21,282,122 trainable parameters with batch normalization. Blocks are
         called `stage_1_block_1` and so on, which is how the names of their layers
         begin; the stacks are `stage_1_blocks` and so on.
 
@@ -75,7 +75,7 @@ def resnet34(
         initialization of convolution kernels*, figures 5 to 7, which do not say more of
         it than its name; this one is the common reading of that for small images. After
         He et al. 2016, *Deep Residual Learning for Image Recognition*, table 1. With
-        weight normalisation it has the blocks of Arpit, Campos, Bengio 2019, whose
+        weight normalization it has the blocks of Arpit, Campos, Bengio 2019, whose
         paper has no network of this shape.
     """
     scaled = scaled_branches(normalization, scaled, stacks, gain_mode)

@@ -37,16 +37,16 @@ def resnet_cifar(
 ) -> keras.Model:
     """Three stages of n residual blocks of two 3x3 convolutions, 6n + 2 layers deep.
 
-    What a block is depends on the normalisation:
+    What a block is depends on the normalization:
 
     | `normalization` | block | shortcut where the shape changes |
     |---|---|---|
-    | `"batch"` | relu(x + norm(conv(relu(norm(conv(x)))))) | every other position, normalised; channels of zeros |
+    | `"batch"` | relu(x + norm(conv(relu(norm(conv(x)))))) | every other position, normalized; channels of zeros |
     | `"weight"` | x + conv(relu(conv(x))) / sqrt(n) | 1x1 convolution |
     | None | x + conv(relu(conv(x))) | 1x1 convolution |
 
     The first one is the network of Zhang et al., the second one that of Arpit et al.,
-    and the third one the second without what makes it trainable: for initialisation to
+    and the third one the second without what makes it trainable: for initialization to
     make up for.
 
     Args:
@@ -56,26 +56,26 @@ def resnet_cifar(
         width: Channels of the first stage. The others have two and four times as many.
         normalization: `"batch"`, `"weight"` or None.
         scaled: Whether branches are divided by sqrt(n). None is true with weight
-            normalisation and false without any. With weight normalization the factor
+            normalization and false without any. With weight normalization the factor
             is in the gains of their last convolutions, which learn it, as in the
             paper; without, and with kernel gains, it is a constant.
         stacks: Whether all blocks of a stage that keep the shape are one
             `ScaledResidualStack`, which builds and compiles in the time of one block.
-            Not with batch normalisation.
-        gain_mode: With weight normalisation, `mode` of the gains: `"forward"` for the
+            Not with batch normalization.
+        gain_mode: With weight normalization, `mode` of the gains: `"forward"` for the
             paper's, `"kernel"` for those of PyTorch, which come with `scaled=False`.
         use_bias: Whether convolutions have biases. None is false with batch
-            normalisation and true otherwise, as in the papers' code.
-        kernel_initializer: Initializer of the convolutions, with weight normalisation
+            normalization and true otherwise, as in the papers' code.
+        kernel_initializer: Initializer of the convolutions, with weight normalization
             of their directions. Each of them gets a copy of its own. None is
-            `"orthogonal"` with weight normalisation and `"he_normal"` otherwise.
+            `"orthogonal"` with weight normalization and `"he_normal"` otherwise.
         classifier_initializer: Initializer of the classifier. None is `"orthogonal"`
-            with weight normalisation, else `ZhangForward("linear")`.
+            with weight normalization, else `ZhangForward("linear")`.
 
     Returns:
         A built model from images, `(batch, *input_shape)`, to logits. For ten classes
         and a depth of 110 it has 1,728,058 trainable parameters with batch
-        normalisation and 1,730,714 with weight normalisation. Blocks are called
+        normalization and 1,730,714 with weight normalization. Blocks are called
         `stage_1_block_1` and so on, which is how the names of their layers begin; the
         stacks are `stage_1_blocks` and so on.
 

@@ -36,20 +36,20 @@ def vgg19(
         num_classes: Number of logits.
         width: Channels of the first two convolutions, 64 in the paper. The others have
             two, four and eight times as many.
-        normalization: `"batch"` for batch normalisation before each ReLU, `"weight"`
-            for weight-normalised convolutions, or None.
-        gain_mode: With weight normalisation, `mode` of the gains: `"forward"` for those
+        normalization: `"batch"` for batch normalization before each ReLU, `"weight"`
+            for weight-normalized convolutions, or None.
+        gain_mode: With weight normalization, `mode` of the gains: `"forward"` for those
             of Arpit et al., `"kernel"` for those of PyTorch.
         use_bias: Whether convolutions have biases.
-        kernel_initializer: Initializer of the convolutions, with weight normalisation
+        kernel_initializer: Initializer of the convolutions, with weight normalization
             of their directions. Each of them gets a copy of its own. None is
-            `"orthogonal"` with weight normalisation and `"he_normal"` otherwise.
+            `"orthogonal"` with weight normalization and `"he_normal"` otherwise.
         classifier_initializer: Initializer of the classifier. None is `"orthogonal"`
-            with weight normalisation, else `ZhangForward("linear")`.
+            with weight normalization, else `ZhangForward("linear")`.
 
     Returns:
         A built model from images, `(batch, *input_shape)`, to logits. For ten classes
-        it has 20,040,522 trainable parameters with batch normalisation. Its activations
+        it has 20,040,522 trainable parameters with batch normalization. Its activations
         are the outputs of the layers `activation_1` to `activation_16`.
 
     Raises:

@@ -38,7 +38,7 @@ def wide_resnet(
 ) -> keras.Model:
     """Three stages of n blocks of two 3x3 convolutions, 6n + 4 layers deep.
 
-    What a block is depends on the normalisation:
+    What a block is depends on the normalization:
 
     | `normalization` | block |
     |---|---|
@@ -47,9 +47,9 @@ def wide_resnet(
     | None | x + conv(relu(conv(x))) |
 
     The first one is the network of Zhang et al., the second one that of Arpit et al.,
-    and the third one the second without what makes it trainable: for initialisation to
+    and the third one the second without what makes it trainable: for initialization to
     make up for. Where a block changes the shape, there is a 1x1 convolution in place of
-    x. It has the stride of the block's second convolution with batch normalisation and
+    x. It has the stride of the block's second convolution with batch normalization and
     of its first one otherwise.
 
     Args:
@@ -64,26 +64,26 @@ def wide_resnet(
             layers.
         normalization: `"batch"`, `"weight"` or None.
         scaled: Whether branches are divided by sqrt(n). None is true with weight
-            normalisation and false without any. With weight normalization the factor
+            normalization and false without any. With weight normalization the factor
             is in the gains of their last convolutions, which learn it, as in the
             paper; without, and with kernel gains, it is a constant.
         stacks: Whether all blocks of a stage that keep the shape are one
             `ScaledResidualStack`, which builds and compiles in the time of one block.
-            Not with batch normalisation.
-        gain_mode: With weight normalisation, `mode` of the gains: `"forward"` for the
+            Not with batch normalization.
+        gain_mode: With weight normalization, `mode` of the gains: `"forward"` for the
             paper's, `"kernel"` for those of PyTorch, which come with `scaled=False`.
         use_bias: Whether convolutions have biases. The published number of parameters
             takes them in.
-        kernel_initializer: Initializer of the convolutions, with weight normalisation
+        kernel_initializer: Initializer of the convolutions, with weight normalization
             of their directions. Each of them gets a copy of its own. None is
-            `"orthogonal"` with weight normalisation and `"he_normal"` otherwise.
+            `"orthogonal"` with weight normalization and `"he_normal"` otherwise.
         classifier_initializer: Initializer of the classifier. None is `"orthogonal"`
-            with weight normalisation, else `ZhangForward("linear")`.
+            with weight normalization, else `ZhangForward("linear")`.
 
     Returns:
         A built model from images, `(batch, *input_shape)`, to logits. For ten classes
-        WRN-28-10 has 36,489,290 trainable parameters with batch normalisation, and
-        WRN-40-10 has 55,843,994 with weight normalisation. Blocks are called
+        WRN-28-10 has 36,489,290 trainable parameters with batch normalization, and
+        WRN-40-10 has 55,843,994 with weight normalization. Blocks are called
         `stage_1_block_1` and so on, which is how the names of their layers begin; the
         stacks are `stage_1_blocks` and so on.
 
@@ -99,7 +99,7 @@ def wide_resnet(
     Reference:
         Zhang et al. 2022, *Necessary conditions for convergence of CNNs and
         initialization of convolution kernels*, table 1, there as in the code of
-        GradInit, whose last normalisation averages over one batch and a little more.
+        GradInit, whose last normalization averages over one batch and a little more.
         Arpit, Campos, Bengio 2019, *How to Initialize your Network? Robust
         Initialization for WeightNorm & ResNets*, figures 3 (right) and 4. Both after
         Zagoruyko and Komodakis 2016, *Wide Residual Networks*.
@@ -126,7 +126,7 @@ def wide_resnet(
 def _stages(
     x: Any, convolutions: Convolutions, widths: Sequence[int], blocks: Sequence[int]
 ) -> Any:
-    """Blocks with batch normalisation and ReLU in front of each convolution."""
+    """Blocks with batch normalization and ReLU in front of each convolution."""
     for stage, (width, count) in enumerate(zip(widths, blocks, strict=True), start=1):
         for number in range(1, count + 1):
             name = f"stage_{stage}_block_{number}"

@@ -159,7 +159,7 @@ def theirs(
         initialization=initialization,
         seeds=None,
         assumed=(
-            "that the row is that of Zhu et al. with batch normalisation",
+            "that the row is that of Zhu et al. with batch normalization",
             "that the classifier is drawn by the rule of all kernels, unlike in the "
             "code of Zhu et al.",
         ),

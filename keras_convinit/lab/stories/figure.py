@@ -13,7 +13,7 @@ from keras_convinit.lab.stories.results import Results, Run
 def results_figure(results: Results) -> Figure:
     """One row of three panels for each story.
 
-    Left the running training accuracy, then the size of the signal at initialisation,
+    Left the running training accuracy, then the size of the signal at initialization,
     and that of the error signal; lines are means over seeds, bands reach from the
     lowest to the highest.
 

@@ -32,7 +32,7 @@ class Run:
         diverged: Whether the loss stopped being finite, which ended the run.
         losses: Mean cross-entropy of each step's batch, as long as it was finite.
         accuracies: Share of each step's batch that was classified rightly.
-        signal: Root mean square of the outputs of each watched layer at initialisation,
+        signal: Root mean square of the outputs of each watched layer at initialization,
             as a multiple of that of the images; None where it is not finite.
         error: Norm of the error signal there, as a multiple of that at the last.
         seconds: How long it took.

@@ -18,7 +18,7 @@ class Row:
         label: Name of the contender.
         runs: How many runs there are.
         accuracy: Held-out accuracy over all of them; None if there are none.
-        steps: Optimisation steps until the running training accuracy reached the
+        steps: Optimization steps until the running training accuracy reached the
             milestone, over the runs in which it did; None if in none.
         reached: How many runs did.
         diverged: How many runs ended with a loss that is not finite.

@@ -26,7 +26,7 @@ def run(
     seed: int,
     observe: Observer = lambda loss, accuracy: None,
 ) -> Run:
-    """Trains a contender from its initialisation on.
+    """Trains a contender from its initialization on.
 
     The result depends on the arguments alone, not on what ran before. The random state
     of Python, numpy and the Keras backend is set by it.

@@ -61,7 +61,7 @@ def workers(strategy: str | None) -> Iterator[Workers]:
     """Models that are made and compiled within are trained by all workers.
 
     Args:
-        strategy: `"mirrored"`: the devices of this host, on TensorFlow. Each normalises
+        strategy: `"mirrored"`: the devices of this host, on TensorFlow. Each normalizes
             batches by its own share of them. `"data_parallel"`: the devices of this
             host, or, where `KERAS_DISTRIBUTION_JOB_ADDRESSES` and so on are set, those
             of several processes, on JAX. None for one device.

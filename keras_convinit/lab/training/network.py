@@ -72,7 +72,7 @@ def initialize_as_told(
             **recipe.initialization.arguments,
         )
     except ValueError as error:
-        raise LabError(f"{recipe.name} cannot be initialised: {error}") from error
+        raise LabError(f"{recipe.name} cannot be initialized: {error}") from error
     # A search that is interrupted is content with what it has; nobody else is.
     if report.interrupted:
         raise KeyboardInterrupt

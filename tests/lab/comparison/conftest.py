@@ -39,7 +39,7 @@ def made_run(
         return Run(case, Beginning(refusal=refusal))
     begun = Beginning(
         **{
-            "report": f"Initialisation by {scheme}",
+            "report": f"Initialization by {scheme}",
             "verdict": "steady",
             "signal": (1.0, 0.5),
             "error": (4.0, 1.0),

@@ -6,7 +6,7 @@ from matplotlib.colors import to_hex
 
 from keras_convinit.lab.comparison.figure import comparison_figure
 from keras_convinit.lab.comparison.ranking import ranked
-from keras_convinit.lab.curves import COLOURS
+from keras_convinit.lab.curves import COLORS
 
 pytestmark = pytest.mark.once
 
@@ -29,7 +29,7 @@ def two_rates(make_plan, make_run):
 def test_panels(make_plan, make_run):
     learning, rates, signal, error = drawn(*two_rates(make_plan, make_run)).axes
     # Of auto, which is first in rank and second in the plan.
-    assert to_hex(learning.lines[0].get_color()) == COLOURS[1].lower()
+    assert to_hex(learning.lines[0].get_color()) == COLORS[1].lower()
     steps, accuracy = learning.lines[0].get_data()
     assert steps.tolist() == list(range(20, 31))
     np.testing.assert_allclose(accuracy[[0, -1]], [100 * 9.5 / 29, 100 * 19.5 / 29])
@@ -42,10 +42,10 @@ def test_panels(make_plan, make_run):
     np.testing.assert_allclose(error.lines[0].get_ydata(), [4, 1])
 
 
-def test_axes_are_labelled(make_plan, make_run):
+def test_axes_are_labeled(make_plan, make_run):
     figure = drawn(*two_rates(make_plan, make_run))
     learning, rates, signal, error = figure.axes
-    assert learning.get_xlabel() == "optimisation step"
+    assert learning.get_xlabel() == "optimization step"
     assert learning.get_ylabel() == "training accuracy, %\n(mean over 20 steps)"
     assert (rates.get_xlabel(), rates.get_xscale()) == ("learning rate", "log")
     assert rates.get_ylabel() == "validation accuracy, %\n(diverged: 0)"

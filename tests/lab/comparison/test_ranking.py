@@ -75,7 +75,7 @@ def test_numbers(plan, runs):
     # The mean over twenty is one half after ten of the right ones.
     assert best.steps == Spread(20, 20, 20)
     assert (best.runs, best.reached, best.diverged, best.refused) == (2, 2, 0, 0)
-    assert (best.initialisation, best.training) == (0.25, 2.0)
+    assert (best.initialization, best.training) == (0.25, 2.0)
     assert other.accuracy == Spread(0.5, 0.0, 1.0)
     assert (other.reached, other.diverged) == (1, 1)
     assert ranking.best[3].refusal == "no [branches]"

@@ -26,7 +26,7 @@ CHAIN = [CropFlip(2), AutoAugment(), Cutout(3), RandomErasing()]
 
 @pytest.fixture(scope="module")
 def dataset():
-    """Fifty images of colours, of which no two are alike; labels are their numbers."""
+    """Fifty images of colors, of which no two are alike; labels are their numbers."""
     numbers = np.random.default_rng(0)
     images = numbers.integers(0, 256, (63, 8, 8, 3), dtype="uint8")
     labels = np.arange(50, dtype=np.int32)

@@ -14,7 +14,7 @@ def test_parameters_of_the_paper():
 @pytest.mark.parametrize("normalization", ["batch", None])
 @pytest.mark.parametrize(("depth", "growth", "layers"), [(10, 4, 1), (16, 3, 2)])
 def test_parameters_are_those_of_the_formula(depth, growth, layers, normalization):
-    # A bias without normalisation; with it a scale and an offset for each input.
+    # A bias without normalization; with it a scale and an offset for each input.
     bias, of_input = (1, 0) if normalization is None else (0, 2)
     channels = 2 * growth
     expected = convolution(3, channels, per_output=bias)

@@ -167,7 +167,7 @@ def test_gains_make_up_for_relu(mode, first, second):
         np.testing.assert_allclose(gain, expected, rtol=1e-6)
 
 
-def test_gain_mode_is_of_weight_normalised_networks():
+def test_gain_mode_is_of_weight_normalized_networks():
     with pytest.raises(ValueError, match="`gain_mode` must be 'forward' unless"):
         plain_cnn(3, 4, gain_mode="kernel")
 

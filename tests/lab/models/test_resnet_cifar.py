@@ -68,7 +68,7 @@ def test_shortcut_takes_every_other_position_and_adds_zeros():
 
 
 @pytest.mark.everywhere
-def test_strided_convolution_is_centred_on_what_the_shortcut_takes():
+def test_strided_convolution_is_centered_on_what_the_shortcut_takes():
     model = resnet_cifar(8, width=1, input_shape=(8, 8, 1), **ZEROS)
     names = ("padding", None)
     layers = [
@@ -83,7 +83,7 @@ def test_strided_convolution_is_centred_on_what_the_shortcut_takes():
     np.testing.assert_array_equal(y[..., :1], x[:, ::2, ::2])
 
 
-def test_blocks_end_with_relu_after_batch_normalisation():
+def test_blocks_end_with_relu_after_batch_normalization():
     model = resnet_cifar(8, width=2, **ZEROS)
     names = [layer.name for layer in model.layers]
     begin = names.index("stage_1_block_1_convolution_1")

@@ -40,7 +40,7 @@ def test_maps_are_halved_five_times():
     assert sizes == [(32, 16), (16, 8), (8, 4), (4, 2), (2, 1)]
 
 
-def test_every_convolution_is_normalised_and_activated():
+def test_every_convolution_is_normalized_and_activated():
     names = [layer.name for layer in vgg19(**ZEROS).layers]
     parts = ("convolution", "normalization", "activation")
     for number in range(1, 17):

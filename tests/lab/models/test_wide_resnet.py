@@ -47,7 +47,7 @@ def test_a_narrow_network_has_no_projection_in_its_first_stage(normalization):
     assert len(projections) == 2 * of_each
 
 
-def test_batch_normalisation_and_relu_stand_in_front():
+def test_batch_normalization_and_relu_stand_in_front():
     model = wide_resnet(10, 1, **ZEROS)
     names = [layer.name for layer in model.layers]
     block = "stage_2_block_1"
@@ -60,7 +60,7 @@ def test_batch_normalisation_and_relu_stand_in_front():
         "activation_2",
         "convolution_2_padding",
     ]
-    # The projection sees what the first normalisation sees.
+    # The projection sees what the first normalization sees.
     before = model.get_layer("stage_1_block_1_sum").output
     for part in ("normalization_1", "projection"):
         assert model.get_layer(f"{block}_{part}").input is before

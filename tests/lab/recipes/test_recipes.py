@@ -23,7 +23,7 @@ def convolution(kernel, inputs, outputs, each=0):
 
 
 def vgg19(classes):
-    # A bias, and scale and shift of the normalisation.
+    # A bias, and scale and shift of the normalization.
     widths = [3, 64, 64, 128, 128, *[256] * 4, *[512] * 8]
     pairs = itertools.pairwise(widths)
     return sum(convolution(3, *pair, each=3) for pair in pairs) + 513 * classes
@@ -38,12 +38,12 @@ def stages(stem, widths, counts):
 
 def resnet(depth, classes, weight_norm):
     blocks = list(stages(16, (16, 32, 64), [(depth - 2) // 6] * 3))
-    # Scale and shift of the normalisation, or gain and bias.
+    # Scale and shift of the normalization, or gain and bias.
     total = convolution(3, 3, 16, each=2)
     for before, width in blocks:
         total += convolution(3, before, width, 2) + convolution(3, width, width, 2)
         if before != width:
-            # Its normalisation, or all of a projection.
+            # Its normalization, or all of a projection.
             total += (
                 convolution(1, before, width, each=2) if weight_norm else 2 * before
             )

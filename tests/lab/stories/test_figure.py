@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from keras_convinit.lab.curves import COLOURS
+from keras_convinit.lab.curves import COLORS
 from keras_convinit.lab.stories.figure import results_figure
 from keras_convinit.lab.stories.results import Results
 
@@ -80,9 +80,9 @@ def test_legend_covers_no_data(results):
     assert not any(legend.overlaps(axes.get_tightbbox()) for axes in figure.axes)
 
 
-def test_axes_are_labelled(results):
+def test_axes_are_labeled(results):
     learning, signal, error = panels(results)
-    assert learning.get_xlabel() == "optimisation step"
+    assert learning.get_xlabel() == "optimization step"
     assert learning.get_ylabel() == "training accuracy, %\n(mean over 20 steps)"
     assert signal.get_xlabel() == error.get_xlabel() == "layer"
     assert error.get_ylabel() == "norm of the error signal,\nrelative to the last"
@@ -95,5 +95,5 @@ def test_figure_of_nothing_but_names(story):
     assert picture.getvalue().startswith(b"\x89PNG")
 
 
-def test_colours_are_distinct():
-    assert len({to_rgb(colour) for colour in COLOURS}) == len(COLOURS)
+def test_colors_are_distinct():
+    assert len({to_rgb(color) for color in COLORS}) == len(COLORS)

@@ -19,7 +19,7 @@ class CropFlip(ImageAugmentation):
 
     Args:
         padding: Pixels on each side; all `(2 padding + 1)^2` positions are equally
-            likely. They are 0 before standardisation, as in the papers' code.
+            likely. They are 0 before standardization, as in the papers' code.
         flip: Whether to reflect left and right. Digits and letters do not bear it.
 
     Example:

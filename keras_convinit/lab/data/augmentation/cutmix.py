@@ -15,7 +15,7 @@ class CutMix(MixingAugmentation):
     """Replaces a rectangle of each image by that of another; labels go by the area.
 
     The rectangle is the same for all images of a batch, as in the authors' code, and
-    has the proportions of the image. Its centre may be any pixel; what lies outside is
+    has the proportions of the image. Its center may be any pixel; what lies outside is
     cut off, and the weight of the labels is the area that is left.
     `keras.layers.CutMix` is not used: it knows no seed of a batch, and no batch that
     several processes share.
@@ -45,9 +45,9 @@ class CutMix(MixingAugmentation):
         """The images with pieces of others in them."""
         size = tf.constant(images[0].shape[1:3].as_list(), tf.float32)
         sides = tf.cast(size * (1.0 - draws.beta(self.alpha, "batch")) ** 0.5, tf.int32)
-        # One centre, whatever the size of the batch.
-        centre = tf.random.stateless_uniform((2,), draws.new_seed()) * size
-        corner = tf.cast(centre, tf.int32) - sides // 2
+        # One center, whatever the size of the batch.
+        center = tf.random.stateless_uniform((2,), draws.new_seed()) * size
+        corner = tf.cast(center, tf.int32) - sides // 2
         piece = rectangle(corner[0], corner[1], sides[0], sides[1], images[0])
         replaced = tf.reduce_mean(tf.cast(piece, tf.float32))
         own, partner = labels

@@ -12,9 +12,9 @@ from keras_convinit.lab.data.augmentation.augmentation import ImageAugmentation
 
 @dataclasses.dataclass(frozen=True)
 class Cutout(ImageAugmentation):
-    """Sets a square of each image to 0, which after standardisation is the mean.
+    """Sets a square of each image to 0, which after standardization is the mean.
 
-    The centre may be any pixel, so that part of the square may lie outside; this is
+    The center may be any pixel, so that part of the square may lie outside; this is
     what the paper found to matter. `keras.layers.RandomErasing` is not used: it never
     crosses the border, and its sizes are shares of the image.
 

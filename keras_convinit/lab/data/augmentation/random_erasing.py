@@ -30,7 +30,7 @@ class RandomErasing(ImageAugmentation):
             in the paper.
         fill: `"noise"`, a normal number for each pixel and channel, with the mean and
             deviation of the data (the paper's numbers are uniform over all 8-bit
-            values, which are not left after standardisation); or `"mean"`, 0.
+            values, which are not left after standardization); or `"mean"`, 0.
 
     Example:
         >>> from keras_convinit.lab.data.augmentation import RandomErasing

@@ -12,7 +12,7 @@ from keras_convinit.lab.data.augmentation.auto_augment import CIFAR, Operation
 
 pytestmark = pytest.mark.once
 
-GREY = 128
+GRAY = 128
 GEOMETRIC = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
 # Its blends are in single precision, which some processors round once less.
 BLENDS = ("Contrast", "Brightness", "Color", "Sharpness")
@@ -23,7 +23,7 @@ NOTHING = Operation("Invert", 0.0, 0)
 def by_pil(name, level, sign, image):
     """What the authors' code has PIL do, on an image of 32 by 32."""
     picture = Image.fromarray(image.squeeze())
-    outside = GREY if picture.mode == "L" else (GREY,) * 3
+    outside = GRAY if picture.mode == "L" else (GRAY,) * 3
 
     def affine(*matrix):
         return picture.transform(
@@ -64,7 +64,7 @@ def images(pictures):
 
 
 def only(name, level, probability=1.0):
-    return AutoAugment(((Operation(name, probability, level), NOTHING),), fill=GREY)
+    return AutoAugment(((Operation(name, probability, level), NOTHING),), fill=GRAY)
 
 
 @pytest.mark.parametrize("channels", [3, 1])
@@ -128,7 +128,7 @@ def test_the_whole_policy_makes_what_pil_can_make(pictures, changed):
     allowed = [outcomes(image) for image in images]
     seen = [set() for _ in images]
     for seed in range(40):
-        for number, image in enumerate(changed(AutoAugment(fill=GREY), images, seed)):
+        for number, image in enumerate(changed(AutoAugment(fill=GRAY), images, seed)):
             assert image.tobytes() in allowed[number] or near(image, allowed[number])
             seen[number].add(image.tobytes())
     # Images are left alone one time in four or so.
@@ -195,9 +195,9 @@ def test_shifts_go_with_the_size_of_the_image(changed, pictures):
     images = pictures(10, size=8)
     moved = changed(only("TranslateX", 9), images)
     for image, original in zip(moved, images, strict=True):
-        left = np.full_like(original, GREY)
+        left = np.full_like(original, GRAY)
         left[:, 2:] = original[:, :-2]
-        right = np.full_like(original, GREY)
+        right = np.full_like(original, GRAY)
         right[:, :-2] = original[:, 2:]
         assert any(np.array_equal(image, way) for way in (left, right))
 

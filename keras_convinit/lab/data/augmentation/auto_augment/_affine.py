@@ -8,7 +8,7 @@ from keras_convinit.lab.data.augmentation._pixels import pixels_at
 
 AFFINE = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
 
-# Numbers have 16 bits after the point, and pixel (x, y) has its centre at
+# Numbers have 16 bits after the point, and pixel (x, y) has its center at
 # (x + 1/2, y + 1/2): so does the Python Imaging Library, and so the nearest pixel is
 # the same one.
 BITS = 16
@@ -45,7 +45,7 @@ def matrix(
         a = e = math.cos(angle)
         d = math.sin(angle)
         b = -d
-        # About the centre of the image.
+        # About the center of the image.
         c = width / 2 - a * width / 2 - b * height / 2
         f = height / 2 - d * width / 2 - e * height / 2
     x, y = c + a / 2 + b / 2, f + d / 2 + e / 2

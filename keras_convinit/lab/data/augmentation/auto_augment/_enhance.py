@@ -3,12 +3,12 @@
 from typing import Any
 
 from keras_convinit.lab.data import _tensorflow as tf
-from keras_convinit.lab.data.augmentation.auto_augment._lookup import blended, grey
+from keras_convinit.lab.data.augmentation.auto_augment._lookup import blended, gray
 
 
 def color(images: Any, factors: Any) -> Any:
-    """Images, their distance from grey times factors, `(count,)`."""
-    return _from(grey(images), images, factors)
+    """Images, their distance from gray times factors, `(count,)`."""
+    return _from(gray(images), images, factors)
 
 
 def sharpness(images: Any, factors: Any) -> Any:

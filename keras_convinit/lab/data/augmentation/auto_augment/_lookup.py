@@ -43,8 +43,8 @@ def by_fixed_table(images: Any, tables: Any) -> Any:
 
 
 def contrast(images: Any, factors: Any) -> Any:
-    """Images, their distance from their mean grey times factors, `(count,)`."""
-    mean = tf.reduce_mean(tf.cast(grey(images), tf.float64), axis=(1, 2, 3))
+    """Images, their distance from their mean gray times factors, `(count,)`."""
+    mean = tf.reduce_mean(tf.cast(gray(images), tf.float64), axis=(1, 2, 3))
     mean = tf.floor(mean + 0.5)[:, None]
     values = tf.range(256, dtype=tf.float32)
     tables = blended(tf.cast(mean, tf.float32), values, factors[:, None])
@@ -83,7 +83,7 @@ def equalize(images: Any, _: Any) -> Any:
     return _through(images, tf.cast(tables, tf.uint8))
 
 
-def grey(images: Any) -> Any:
+def gray(images: Any) -> Any:
     """How bright pixels are: int32, one channel."""
     pixels = tf.cast(images, tf.int32)
     if images.shape[3] == 1:

@@ -45,10 +45,10 @@ class AutoAugment(ImageAugmentation):
     batch, and computes all of them. Here each image has its own, and only what was
     drawn is computed, for all images that drew it together.
 
-    Levels, colours and rounding are those of the authors' code for CIFAR, which uses
+    Levels, colors and rounding are those of the authors' code for CIFAR, which uses
     the Python Imaging Library. It differs from Table 6 of the paper in posterising to
     2 bits at level 7, in translations by up to 10 pixels of 32, and in that it fills
-    with the mean colour of CIFAR, to which a fill of 128 is close.
+    with the mean color of CIFAR, to which a fill of 128 is close.
 
     Args:
         policy: Pairs of `Operation`; the default is that of the paper for CIFAR.
@@ -81,7 +81,7 @@ class AutoAugment(ImageAugmentation):
         """The images, as the drawn pairs would have them."""
         if images.shape[3] not in (1, 3):
             raise ValueError(
-                "`images` must be grey or of three colours: 1 or 3 channels. "
+                "`images` must be gray or of three colors: 1 or 3 channels. "
                 f"Received: images.shape={tuple(images.shape)}"
             )
         dtype = images.dtype

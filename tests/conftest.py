@@ -1,5 +1,6 @@
 """Fixtures shared by all tests. The backend is the one that KERAS_BACKEND names."""
 
+import gc
 import os
 import pathlib
 import signal
@@ -29,6 +30,11 @@ def pytest_collection_modifyitems(items):
             item.add_marker("lab")
         if "fresh_process" in item.fixturenames:
             item.add_marker("process")
+
+
+def pytest_collection_finish():
+    """Takes the frameworks and the tests themselves out of every later collection."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

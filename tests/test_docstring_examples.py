@@ -40,7 +40,7 @@ def examples():
 def test_an_example_runs_as_it_is_pasted(test, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     # Names that Keras makes up count the layers of the session.
-    keras.backend.clear_session()
+    keras.utils.clear_session(free_memory=False)
     runner = doctest.DocTestRunner(optionflags=FLAGS, verbose=False)
     report = []
     runner.run(test, out=report.append, clear_globs=False)

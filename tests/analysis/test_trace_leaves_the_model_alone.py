@@ -80,13 +80,13 @@ def test_a_compiled_model_keeps_its_optimizer(models, batch):
 
 
 def test_losses_are_as_before(batch):
-    class Penalised(keras.layers.Layer):
+    class Penalized(keras.layers.Layer):
         def call(self, x):
             self.add_loss(keras.ops.sum(x**2))
             return x
 
     inputs = keras.Input((3,))
-    model = keras.Model(inputs, Penalised()(inputs))
+    model = keras.Model(inputs, Penalized()(inputs))
     model(np.ones((1, 3)))
     before = [float(loss) for loss in model.losses]
     trace(model)

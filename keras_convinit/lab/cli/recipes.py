@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from keras_convinit.lab import recipes as catalogue
+from keras_convinit.lab import recipes as catalog
 from keras_convinit.lab.cli._app import app, friendly
 from keras_convinit.lab.recipes import Recipe
 
@@ -31,12 +31,12 @@ def recipes(
     """Lists the recipes, or shows one of them whole."""
     console = Console()
     with friendly():
-        found = catalogue.names(paper)
+        found = catalog.names(paper)
         if name is not None:
-            matching = [one for one in catalogue.matching(name) if one in found]
+            matching = [one for one in catalog.matching(name) if one in found]
             # Where there is none, `get` says so, with the nearest.
             found = tuple(matching) or (name,)
-        recipes = [catalogue.get(one) for one in found]
+        recipes = [catalog.get(one) for one in found]
         console.print(shown(recipes[0]) if len(recipes) == 1 else listed(recipes))
 
 

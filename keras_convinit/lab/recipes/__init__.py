@@ -4,7 +4,7 @@
 and what of it our references leave open.
 """
 
-from keras_convinit.lab.recipes.catalogue import get, matching, names
+from keras_convinit.lab.recipes.catalog import get, matching, names
 from keras_convinit.lab.recipes.recipe import Initialization, Optimizer, Recipe
 from keras_convinit.lab.recipes.schedule import Schedule, WarmUp
 

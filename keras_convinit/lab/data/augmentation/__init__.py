@@ -1,4 +1,4 @@
-"""Augmentations of a batch: each a function of its seed, vectorised over the images.
+"""Augmentations of a batch: each a function of its seed, vectorized over the images.
 
 What stands in this package is what Keras has not, or has otherwise; each class says
 what. Besides, random layers of Keras draw from a generator that counts its calls, while

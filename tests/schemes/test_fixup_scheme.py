@@ -169,3 +169,19 @@ def test_biases_are_zero_where_layers_of_several_blocks_share_their_names():
     assert len(biases) == 7
     for bias in biases:
         assert (keras.ops.convert_to_numpy(bias) == 0).all(), bias.path
+
+
+def test_a_layer_that_is_called_twice_in_its_branch_counts_as_two(values):
+    x = inputs = keras.Input((64,))
+    for block in range(9):
+        inner = layers.Dense(64, activation="relu", name=f"inner{block}")
+        x = layers.Add()([x, inner(inner(x))])
+    model = keras.Model(inputs, layers.Dense(5)(x))
+    report = initialize(model, "fixup", seed=0)
+    rows = {row.path: row for row in report.rows}
+    found = values(model)
+    for block in range(9):
+        path = f"inner{block}/kernel"
+        # 9^(-1/2), as of two layers in a branch.
+        assert rows[path].target_std == pytest.approx((2 / 64) ** 0.5 / 3)
+        assert found[path].std() == pytest.approx((2 / 64) ** 0.5 / 3, rel=0.06)

@@ -7,9 +7,10 @@ import torch
 
 from keras_convinit import backend, initialize
 from keras_convinit._loss import list_variables, make_stateless_loss
+from keras_convinit.analysis import trace
 from keras_convinit.layers import ScaledResidualStack, WeightNormDense
 from keras_convinit.schemes import MetaInit
-from keras_convinit.schemes.metainit import gradient_quotient
+from keras_convinit.schemes.metainit import RandomBatches, gradient_quotient
 
 layers = keras.layers
 SQUARES = keras.losses.MeanSquaredError()
@@ -259,6 +260,46 @@ def test_without_data_it_draws_them(name):
         ends.append(model.get_weights()[0])
     np.testing.assert_array_equal(ends[0], ends[1])
     assert not np.array_equal(ends[0], ends[2])
+
+
+def is_a_class(labels):
+    return labels.shape == (8,) and set(labels.tolist()) <= {0, 1}
+
+
+def is_one_hot(labels):
+    return labels.shape == (8, 2) and (np.sort(labels, axis=1) == [0, 1]).all()
+
+
+def is_a_number(labels):
+    return labels.shape == (8, 2) and len(np.unique(labels)) == 16
+
+
+losses = keras.losses
+SAME_LOSSES = [
+    ("sparse_categorical_crossentropy", is_a_class),
+    ("SparseCategoricalCrossentropy", is_a_class),
+    (losses.sparse_categorical_crossentropy, is_a_class),
+    (losses.SparseCategoricalCrossentropy(), is_a_class),
+    ("categorical_crossentropy", is_one_hot),
+    ("CategoricalCrossentropy", is_one_hot),
+    (losses.categorical_crossentropy, is_one_hot),
+    (losses.CategoricalCrossentropy(), is_one_hot),
+    ("mean_squared_error", is_a_number),
+    ("MeanSquaredError", is_a_number),
+    ("mse", is_a_number),
+    (losses.mean_squared_error, is_a_number),
+    (losses.MeanSquaredError(), is_a_number),
+]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(("loss", "fits"), SAME_LOSSES)
+def test_each_name_of_a_loss_says_what_labels_are(loss, fits, compiled):
+    model = two_layers()
+    model.compile("sgd", loss)
+    given = None if compiled else loss
+    batch = RandomBatches(model, trace(model), given, seed=0).next(8)
+    assert fits(np.asarray(batch.y))
 
 
 def test_noise_is_refused_where_nobody_knows_the_labels():

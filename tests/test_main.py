@@ -1,17 +1,12 @@
-import ast
 import os
-import pathlib
 import subprocess
 import sys
 
 import pytest
 
-import keras_convinit
 from keras_convinit import __main__ as door
 
 pytestmark = pytest.mark.once
-
-PACKAGE = pathlib.Path(keras_convinit.__file__).parent
 
 
 def without(module, monkeypatch):
@@ -69,28 +64,3 @@ def test_missing_extra_in_a_process():
     assert done.returncode == 1
     assert 'pip install ".[lab]"' in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
-
-
-def test_nothing_else_imports_the_lab():
-    outside = [
-        path
-        for path in PACKAGE.rglob("*.py")
-        if "lab" not in path.relative_to(PACKAGE).parts
-    ]
-    importing = {
-        path.name
-        for path in outside
-        for node in ast.walk(ast.parse(path.read_text()))
-        if _imports_lab(node)
-    }
-    assert importing == {"__main__.py"}
-
-
-def _imports_lab(node):
-    if isinstance(node, ast.Import):
-        return any(name.name.startswith("keras_convinit.lab") for name in node.names)
-    if isinstance(node, ast.ImportFrom):
-        module = node.module or ""
-        names = [f"{module}.{name.name}" for name in node.names]
-        return any(name.startswith("keras_convinit.lab") for name in names)
-    return False

@@ -12,7 +12,9 @@ from keras_convinit.lab.over_seeds import WINDOW, spread_of_curves
 # Okabe and Ito 2008: told apart with every kind of color vision. Lines differ in
 # their dashes too, and the later ones leave the earlier ones visible under them.
 COLORS = ("#D55E00", "#E69F00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#000000")
-DASHES = ("-", "-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), "-", "-")
+DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
+# Which of the dashes each color has first; the next ones when it comes again.
+FIRST_DASHES = (0, 0, 1, 2, 3, 0, 0)
 WIDTHS = (2.0, 3.6, 2.0, 2.0, 2.0, 2.0, 2.0)
 
 
@@ -27,10 +29,10 @@ def style(number: int, label: str) -> dict[str, Any]:
     Returns:
         Arguments of `Axes.plot`.
     """
-    kind = number % len(COLORS)
+    rounds, kind = divmod(number, len(COLORS))
     return {
         "color": COLORS[kind],
-        "linestyle": DASHES[(kind + 2 * (number // len(COLORS))) % len(DASHES)],
+        "linestyle": DASHES[(FIRST_DASHES[kind] + rounds) % len(DASHES)],
         "linewidth": WIDTHS[kind],
         "label": label,
     }

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from keras_convinit.lab.curves import COLORS
+from keras_convinit.lab.curves import style
 from keras_convinit.lab.stories.figure import results_figure
 from keras_convinit.lab.stories.results import Results
 
@@ -95,5 +95,9 @@ def test_figure_of_nothing_but_names(story):
     assert picture.getvalue().startswith(b"\x89PNG")
 
 
-def test_colors_are_distinct():
-    assert len({to_rgb(color) for color in COLORS}) == len(COLORS)
+def test_as_many_curves_as_colors_and_dashes_are_told_apart():
+    looks = [style(number, "one") for number in range(28)]
+    colors = [to_rgb(look["color"]) for look in looks]
+    assert len(set(colors)) == len(set(colors[:7])) == 7
+    pairs = zip(colors, (look["linestyle"] for look in looks), strict=True)
+    assert len(set(pairs)) == 28

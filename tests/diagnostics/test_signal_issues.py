@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_convinit import signal_report
+from keras_convinit import Geometry, Kernel, kernels_of, signal_report
 from keras_convinit.diagnostics import SignalRow
 from keras_convinit.diagnostics._forward import Step
 from keras_convinit.diagnostics.signal_issues import find_issues
@@ -233,3 +233,29 @@ def test_the_verdict_says_what_was_not_looked_into():
     hidden = False
     opened = report()
     assert opened.unopened == () and "not looked" not in opened.verdict
+
+
+def test_a_kernel_beside_a_shared_one_is_compared():
+    class Two(keras.layers.Layer):
+        def __init__(self, name, tied=None):
+            super().__init__(name=name)
+            self.tied = tied
+
+        def build(self, shape):
+            same = keras.initializers.GlorotNormal(seed=1)
+            if self.tied is None:
+                self.tied = self.add_weight(shape=(8, 8), name="tied")
+            self.own = self.add_weight(shape=(8, 8), initializer=same, name="own")
+
+        def call(self, x):
+            return x @ self.tied + x @ self.own
+
+    @kernels_of.register
+    def _(layer: Two):
+        names = ("tied", "own")
+        return tuple(Kernel(n, getattr(layer, n), Geometry(1, 8, 8)) for n in names)
+
+    first = Two("a")
+    first.build((None, 8))
+    report = signal_report(network(first, Two("b", first.tied)), X)
+    assert report.duplicates == (("a.own", "b.own"),)

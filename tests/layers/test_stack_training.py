@@ -135,3 +135,20 @@ def test_a_mask_reaches_every_block_and_what_follows():
     y = stack(x)
     close(array(y), array(x) * np.array([1.5**4, 1, 1.5**4])[:, None])
     assert array(Mask()(y)).tolist() == [[True, False, True]]
+
+
+def test_a_branch_is_built_by_a_call_in_the_precision_of_the_stack():
+    dtypes = []
+
+    class Seen(layers.Layer):
+        """Has no `build`, and so is built by being called."""
+
+        def __init__(self, **kwargs):
+            super().__init__(**{**kwargs, "autocast": False})
+
+        def call(self, x):
+            dtypes.append(keras.backend.standardize_dtype(x.dtype))
+            return x
+
+    ScaledResidualStack(Seen(), 2, dtype="bfloat16").build((None, 4))
+    assert dtypes and set(dtypes) == {"bfloat16"}

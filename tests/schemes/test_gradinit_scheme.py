@@ -7,7 +7,12 @@ import torch
 
 from keras_convinit import initialize
 from keras_convinit.layers import ScaledResidualStack
-from keras_convinit.schemes import GRADINIT_PRESETS, GradInit, gradinit_preset
+from keras_convinit.schemes import (
+    GRADINIT_PRESETS,
+    BatchSampler,
+    GradInit,
+    gradinit_preset,
+)
 
 layers = keras.layers
 CROSS_ENTROPY = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -299,3 +304,23 @@ def test_presets():
 def test_wrong_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         GradInit(**arguments)
+
+
+@pytest.mark.parametrize(("overlap", "taken"), [(True, [2, 3, 3]), (False, [2, 3] * 2)])
+def test_the_second_batch_is_as_large_as_the_first(overlap, taken, monkeypatch):
+    counts = []
+    draw = BatchSampler.next
+
+    def counted(self, count):
+        counts.append(count)
+        return draw(self, count)
+
+    monkeypatch.setattr(BatchSampler, "next", counted)
+    # A model for batches of an odd number.
+    inputs = keras.Input((3,), batch_size=5)
+    model = keras.Model(inputs, layers.Dense(4)(inputs))
+    scheme = GradInit(1, overlap=overlap, max_gradient_norm=1e9, verbose=False)
+    samples = Batches()
+    data = samples.x, samples.y
+    initialize(model, scheme, data=data, loss=CROSS_ENTROPY, seed=0)
+    assert counts == taken

@@ -176,6 +176,8 @@ def test_the_report_is_plain_data_and_a_narrow_table():
     assert max(map(len, lines)) <= 100
     # Three more kernels are those of the stack, the LSTM's input and its own.
     assert sum("eq." in line for line in lines) == 6
+    # The ten are counted, and no rows of the table: a title, a header, 6 rows.
+    assert len(lines) == 2 + 6 + 1
     assert "10 more variables" in lines[-1]
 
 

@@ -268,3 +268,9 @@ def test_a_layer_between_blocks_may_do_what_it_likes():
     assert by_path["a"].branch == by_path["b"].branch != by_path["inner"].branch
     assert by_path["inner"].last_in_branch and by_path["b"].last_in_branch
     assert not by_path["a"].last_in_branch
+
+
+def test_a_branch_ends_where_its_block_begins():
+    # The block stands at the inputs, which no layer gives.
+    graph = graph_of(lambda x: x + L.Maximum()([dense(name="inner")(x), x]))
+    assert places(graph) == [("inner", 0, 0, 1, True, False)]

@@ -145,11 +145,13 @@ def residual():
     return model, keras.Model(inputs, parts)
 
 
-@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("scaled", [False, True, None])
 def test_residual_blocks(scaled):
     model, probe = residual()
     data = samples(24, 6, 6, 3)
-    initialize(model, "data_dependent", data=data, scaled=scaled, seed=0)
+    # If nothing is said they are not.
+    said = {} if scaled is None else {"scaled": scaled}
+    initialize(model, "data_dependent", data=data, seed=0, **said)
     *parts, (end, _) = probe(data)
     for _, branch in parts:
         close(branch, 0.5 if scaled else 1.0)

@@ -11,7 +11,7 @@ import pytest
 
 from keras_convinit import initialize
 from keras_convinit.layers import ScaledResidual, ScaledResidualStack, WeightNormDense
-from keras_convinit.schemes import GradInit, MetaInit, ScaleSearch
+from keras_convinit.schemes import BatchSampler, GradInit, MetaInit, ScaleSearch
 
 layers = keras.layers
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -267,3 +267,34 @@ def test_after_another_scheme():
         loss=LOSS,
     )
     assert report.scheme == "LSUV + MetaInit"
+
+
+def test_arrays_are_shuffled_by_the_seed_from_the_first_sample_on():
+    def drawn(seed):
+        sampler = BatchSampler(network(), data(), "mine")
+        sampler.begin(seed)
+        return np.concatenate([sampler.next(10).x for _ in range(4)])
+
+    x = data()[0]
+    first, same, other = drawn(0), drawn(0), drawn(1)
+    np.testing.assert_array_equal(first, same)
+    for epoch in (first[:20], first[20:], other[:20]):
+        # Each sample once, in an order of its own.
+        assert not np.array_equal(epoch, x)
+        np.testing.assert_array_equal(np.sort(epoch, axis=0), np.sort(x, axis=0))
+    assert not np.array_equal(first[:20], other[:20])
+    assert not np.array_equal(first[:20], first[20:])
+
+
+def test_a_data_set_of_keras_is_told_when_an_epoch_ends():
+    class Told(Batches):
+        ended = 0
+
+        def on_epoch_end(self):
+            self.ended += 1
+
+    batches = Told()
+    sampler = BatchSampler(network(), batches, "mine")
+    for count, ended in ((20, 0), (20, 1), (20, 2)):
+        sampler.next(count)
+        assert batches.ended == ended

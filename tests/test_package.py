@@ -172,12 +172,12 @@ def test_what_waits_is_there_when_it_is_asked_for(fresh_process):
         from keras_convinit import *
         assert signal_report is keras_convinit.diagnostics.signal_report
         try:
-            keras_convinit.initialize
+            keras_convinit.initialization
         except AttributeError as error:
             print(error)
         """
     )
-    assert "module 'keras_convinit' has no attribute 'initialize'" in printed
+    assert "module 'keras_convinit' has no attribute 'initialization'" in printed
 
 
 def test_the_table_of_the_readme_is_the_registry(root):

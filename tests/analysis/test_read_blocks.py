@@ -274,3 +274,15 @@ def test_a_branch_ends_where_its_block_begins():
     # The block stands at the inputs, which no layer gives.
     graph = graph_of(lambda x: x + L.Maximum()([dense(name="inner")(x), x]))
     assert places(graph) == [("inner", 0, 0, 1, True, False)]
+
+
+def test_branches_are_counted_over_all_blocks():
+    def build(x):
+        x = x + dense(name="a")(x)
+        x = L.Add()([x, dense(name="b")(x), dense(name="c")(x)])
+        return x + dense(name="d")(x)
+
+    graph = graph_of(build)
+    numbers = {s.path: s.branch for s in graph.kernels}
+    assert sorted(numbers.values()) == [0, 1, 2, 3]
+    assert numbers["a"] == 0 and numbers["d"] == 3

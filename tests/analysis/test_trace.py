@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_convinit.analysis import TensorRef, trace
+from keras_convinit.analysis import TensorRef, as_input, trace
 
 
 def rewind(program):
@@ -150,3 +150,17 @@ def test_mixed_precision(models, batch, arrays):
     x = batch(model)
     expected, found = (ops.cast(f(x), "float32") for f in (model, trace(model).run))
     np.testing.assert_array_equal(arrays(found), arrays(expected))
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted", "expected"),
+    [
+        ((3, 1), (None,), (3,)),
+        ((3, 2), (None,), (3, 2)),
+        ((3,), (None, 1), (3, 1)),
+        ((3,), (None, 2), (3,)),
+        ((3, 1), (None, 1), (3, 1)),
+    ],
+)
+def test_an_axis_of_one_comes_and_goes_as_the_model_has_it(given, wanted, expected):
+    assert tuple(as_input(np.ones(given), wanted, "float32").shape) == expected

@@ -215,3 +215,21 @@ def test_the_same_seed_gives_the_same_number():
 def test_public_names():
     assert keras_convinit.hessian_norm is hessian_norm
     assert issubclass(keras_convinit.HessianNorm, object)
+
+
+def test_all_products_of_a_model_that_draws_are_of_one_hessian():
+    class Drawn(keras.layers.Layer):
+        """Scales by a random number, also in inference."""
+
+        def call(self, x):
+            return x * float(np.random.uniform(1, 3))
+
+    model = keras.Sequential(
+        [keras.Input((6,)), keras.layers.Dense(1, use_bias=False), Drawn()]
+    )
+    x = random(20, 6)
+    found = hessian_norm(model, x, np.zeros((20, 1)), "mean_squared_error", seed=3)
+    assert found.converged
+    largest = 2 * np.linalg.norm(x.T @ x / 20, 2)
+    # The square of one number from 1 to 3.
+    assert 1 < found.value / largest < 9

@@ -103,6 +103,7 @@ def test_the_figure(depth, tmp_path):
     figure = found.plot(path)
     assert path.stat().st_size > 10_000
     above, below = figure.axes
+    assert below.get_xlabel() == "layer, in order of execution"
     assert above.get_yscale() == below.get_yscale() == "log"
     points, line = above.get_lines()[:2]
     expected = [each.forward_norm for each in found.rows]

@@ -10,11 +10,15 @@ import textwrap
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 if os.environ.get("KERAS_BACKEND") == "jax":
-    # Tests compile many small programs, most of them for one run.
-    os.environ.setdefault(
-        "XLA_FLAGS",
-        "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+    # Tests compile many small programs, most of them for one run: what makes a program
+    # fast costs more than it saves.
+    flags = (
+        "--xla_backend_optimization_level=0",
+        "--xla_llvm_disable_expensive_passes=true",
+        "--xla_cpu_use_fusion_emitters=false",
+        "--xla_cpu_parallel_codegen_split_count=1",
     )
+    os.environ.setdefault("XLA_FLAGS", " ".join(flags))
 
 import keras
 import pytest

@@ -43,7 +43,21 @@ def evaluate(function: Function, points: np.ndarray) -> np.ndarray:
     Returns:
         The values as an array.
     """
-    return _load_backend().evaluate(function, points)
+    with _Aside():
+        return _load_backend().evaluate(function, points)
+
+
+class _Aside(keras.StatelessScope):
+    """A scope that drops what happens in it, such as the steps of random generators.
+
+    Variables have the values that they have around it.
+    """
+
+    def get_current_value(self, variable: Variable) -> Any:
+        value = super().get_current_value(variable)
+        if value is None and self.original_scope is not None:
+            return self.original_scope.get_current_value(variable)
+        return value
 
 
 def differentiate(function: Function) -> Derivative:

@@ -11,11 +11,11 @@ import numpy as np
 from keras import ops
 
 from keras_convinit._precision import promote_to_float32
-from keras_convinit._types import Initializer, Variable
+from keras_convinit._types import Initializer
 from keras_convinit.geometry import Geometry
 from keras_convinit.initializers import DeltaOrthogonal, FanInitializer
 from keras_convinit.kernels import Kernel
-from keras_convinit.schemes.base import Seeds
+from keras_convinit.schemes.base import SeededScope, Seeds, check_value
 
 # The standard deviation of a standard normal law that is truncated at 2.
 TRUNCATED = 0.87962566103423978
@@ -44,28 +44,6 @@ def with_seed(initializer: Initializer, seed: int) -> Any:
     return twin
 
 
-class _SeededGenerators(keras.StatelessScope):
-    """A scope in which every generator of Keras begins at one seed.
-
-    The generator that Keras draws from without a seed cannot be reached in public. In
-    a scope its state has a value of the scope's, and afterwards the one it had.
-
-    Args:
-        seed: An integer.
-    """
-
-    def __init__(self, seed: int) -> None:
-        super().__init__(initialize_variables=False)
-        self._seed = seed
-
-    def get_current_value(self, variable: Variable) -> Any:
-        """Returns the value in the scope; None for the variable's own."""
-        value = super().get_current_value(variable)
-        if value is None and variable.name == "seed_generator_state":
-            return ops.convert_to_tensor([self._seed, 0], dtype=variable.dtype)
-        return value
-
-
 @contextlib.contextmanager
 def seeded(initializer: Initializer, seed: int) -> Iterator[Any]:
     """Lets all that an initializer draws follow from a seed for a while.
@@ -79,7 +57,7 @@ def seeded(initializer: Initializer, seed: int) -> Iterator[Any]:
         The initializer with the seed, as `with_seed` returns it.
     """
     known = _is_known(initializer)
-    with contextlib.nullcontext() if known else _SeededGenerators(seed):
+    with contextlib.nullcontext() if known else SeededScope(seed):
         yield with_seed(initializer, seed)
 
 
@@ -211,7 +189,9 @@ def _draw_with(
     if isinstance(initializer, DeltaOrthogonal):
         return initializer.draw(shape, dtype, seed)
     with seeded(initializer, seed) as twin:
-        return twin(shape, dtype=dtype)
+        drawn = twin(shape, dtype=dtype)
+    check_value(f"a kernel by {type(initializer).__name__}", drawn, shape)
+    return drawn
 
 
 def _variance_scaling(

@@ -14,7 +14,7 @@ import abc
 import contextlib
 import dataclasses
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import keras
@@ -53,6 +53,8 @@ class Seeds:
             )
         self._start = random.getrandbits(64) if seed is None else seed
         self._random = random.Random(self._start)
+        own = random.Random(f"{self._start} generators")
+        self.generator_seed = own.randrange(LARGEST_SEED)
         self._given: set[int] = set()
 
     def next(self) -> int:
@@ -82,6 +84,29 @@ class Seeds:
             np.random.set_state(before[1])
 
 
+class SeededScope(keras.StatelessScope):
+    """A scope in which every generator of Keras that has no value begins at one seed.
+
+    The generator that Keras draws from without a seed cannot be reached in public. In
+    a scope its state has a value of the scope's, and afterwards the one it had.
+
+    Args:
+        seed: An integer.
+        values: Pairs of a variable and its value in the scope.
+    """
+
+    def __init__(self, seed: int, values: Sequence[tuple[Variable, Any]] = ()) -> None:
+        super().__init__(values, initialize_variables=False)
+        self._seed = seed
+
+    def get_current_value(self, variable: Variable) -> Any:
+        """Returns the value in the scope; None for the variable's own."""
+        value = super().get_current_value(variable)
+        if value is None and variable.name == "seed_generator_state":
+            return ops.convert_to_tensor([self._seed, 0], dtype=variable.dtype)
+        return value
+
+
 class ValueOverlay:
     """Holds new values of variables until all of them can be assigned.
 
@@ -90,6 +115,8 @@ class ValueOverlay:
 
     Args:
         model: The model.
+        seed: Where Keras' own generator begins while the model computes with the new
+            values, an integer.
 
     Example:
         >>> from keras_convinit.schemes import ValueOverlay
@@ -101,8 +128,9 @@ class ValueOverlay:
         2.0
     """
 
-    def __init__(self, model: KerasModel) -> None:
+    def __init__(self, model: KerasModel, seed: int = 0) -> None:
         self._model = model
+        self._seed = seed
         self._values: dict[int, tuple[Any, Any]] = {}
         self._scope: keras.StatelessScope | None = None
 
@@ -121,7 +149,7 @@ class ValueOverlay:
         """
         # Detached: PyTorch would keep every activation for the gradient of a weight.
         values = [(v, ops.stop_gradient(self._known(v))) for v in self._model.variables]
-        self._scope = keras.StatelessScope(values, initialize_variables=False)
+        self._scope = SeededScope(self._seed, values)
         try:
             with self._scope:
                 yield
@@ -143,7 +171,11 @@ class ValueOverlay:
         Args:
             variable: The variable.
             value: A tensor or array of its shape; cast to its dtype.
+
+        Raises:
+            ValueError: `value` has another shape, or is not of real numbers.
         """
+        check_value(variable.path, value, variable.shape)
         value = ops.stop_gradient(ops.cast(value, variable.dtype))
         self._values[id(variable)] = variable, value
         if self._scope is not None:
@@ -169,6 +201,24 @@ class ValueOverlay:
         finally:
             _restore(before)
 
+    def check_finite(self) -> None:
+        """Refuses new values of variables that are trained if they are not finite.
+
+        Raises:
+            ValueError: A value is NaN or infinite, in the dtype of its variable.
+        """
+        for variable, value in self._values.values():
+            if not variable.trainable:
+                continue
+            array = ops.convert_to_numpy(value)
+            wrong = array.size - np.count_nonzero(np.isfinite(array))
+            if wrong:
+                raise ValueError(
+                    "A scheme must give finite values in the dtype of the variable. "
+                    f"Received: {wrong} of {array.size} of {variable.path} are NaN or "
+                    f"infinite in {variable.dtype}"
+                )
+
     def commit(self) -> None:
         """Assigns the new values: all of them, or, after an error, none."""
         before = _values_of(variable for variable, _ in self._values.values())
@@ -185,6 +235,30 @@ class ValueOverlay:
     def _assign(self) -> None:
         for variable, value in self._values.values():
             variable.assign(value)
+
+
+def check_value(name: str, value: Any, shape: Sequence[int]) -> None:
+    """Refuses a value that does not fit in the place it is for.
+
+    Args:
+        name: What the value is of.
+        value: A tensor or array.
+        shape: The shape that it must have.
+
+    Raises:
+        ValueError: `value` has another shape, or is not of real numbers.
+    """
+    found = tuple(getattr(value, "shape", np.shape(value)))
+    if found != tuple(shape):
+        raise ValueError(
+            f"The value of {name} must have the shape {tuple(shape)}. "
+            f"Received: a value of shape {found}"
+        )
+    dtype = keras.backend.standardize_dtype(getattr(value, "dtype", type(value)))
+    if "complex" in dtype:
+        raise ValueError(
+            f"The value of {name} must be of real numbers. Received: dtype={dtype}"
+        )
 
 
 def _values_of(variables: Iterable[Any]) -> list[tuple[Any, np.ndarray]]:

@@ -33,7 +33,8 @@ def initialize(
     An initializer sees the shape of a kernel; this sees the model: true fans of
     grouped, depthwise and transposed layers, which activation precedes and follows,
     where residual branches end and how many blocks a stage has. Each kernel has a seed
-    of its own.
+    of its own. Strides are ignored, as in the papers, unless the scheme is told
+    otherwise (`stride_aware`); the notes name the layers that miss weights by that.
 
     Everything is computed first and assigned last: an error, or a key from the keyboard
     outside of a search, leaves the model as it was. What is frozen, be it a layer or a
@@ -75,8 +76,9 @@ def initialize(
 
     Raises:
         ValueError: `model` is no Keras model, is not built, has no kernels, or is not
-            one that the scheme is made for; `scheme` is unknown or does not take the
-            arguments; `data` or `loss` are missing, or not for the model.
+            one that the scheme is made for; `scheme` is unknown, does not take the
+            arguments, or gives values that are not finite or of another shape; `data`
+            or `loss` are missing, or not for the model.
 
     Example:
         >>> from keras_convinit import initialize
@@ -98,13 +100,15 @@ def initialize(
         raise ValueError(
             f"`others` must be one of {', '.join(OTHERS)}. Received: others={others!r}"
         )
-    seeds, overlay = Seeds(seed), ValueOverlay(model)
+    seeds = Seeds(seed)
+    overlay = ValueOverlay(model, seeds.generator_seed)
     request = InitRequest(model, data, loss, seeds, others, overlay)
     reports = []
     with backend.preserve_state(model), seeds.decide_defaults():
         # No comprehension: it is a frame of its own, which warnings would have to skip.
         for each in _schemes(scheme, scheme_args):
             reports.append(each.apply(request))
+        overlay.check_finite()
     report = functools.reduce(operator.add, reports)
     report = dataclasses.replace(report, dry_run=dry_run)
     steps = _steps_trained(model)

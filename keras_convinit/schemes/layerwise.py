@@ -437,7 +437,7 @@ class _Pass:
             kernels.append((kernel, context))
         if not kernels:
             return layer(*args, **kwargs)
-        return self._scheme.visit(
+        outputs = self._scheme.visit(
             LayerContext(
                 call.path,
                 layer,
@@ -451,6 +451,12 @@ class _Pass:
                 self.rows,
             )
         )
+        if outputs is None:
+            raise ValueError(
+                f"`visit` of {type(self._scheme).__name__} must return the outputs of "
+                f"the layer. Received: None for {call.path}"
+            )
+        return outputs
 
     def _context(self, kernel: Kernel) -> KernelContext | None:
         return self._contexts.get(id(self._owner(kernel.variable)))

@@ -3,6 +3,8 @@
 import abc
 import dataclasses
 import functools
+import inspect
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -44,16 +46,20 @@ class KernelInit:
 
     Args:
         label: The name of the rule in the report.
-        initializer: A Keras initializer, which draws the kernel, or the direction v
-            where `gains` is given. It sees the true fans of the layer.
+        initializer: A Keras initializer, as an object or by name, which draws the
+            kernel, or the direction v where `gains` is given. It sees the true fans of
+            the layer.
         gains: A function of the number of the copy, from 0, that gives the
             `WeightNormGain` of the kernel. None for a kernel as it is drawn, whether or
             not its layer stores it as direction and gain.
-        factor: A factor of the kernel.
+        factor: A factor of the kernel, a finite number.
+
+    Raises:
+        ValueError: `initializer` is not known to Keras, or `factor` is not finite.
 
     Example:
         >>> from keras_convinit.schemes import KernelInit
-        >>> KernelInit("He", keras.initializers.HeNormal()).factor
+        >>> KernelInit("He", "he_normal").factor
         1.0
     """
 
@@ -61,6 +67,20 @@ class KernelInit:
     initializer: Any
     gains: Callable[[int], WeightNormGain] | None = None
     factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        initializer = keras.initializers.get(self.initializer)
+        if not callable(initializer):
+            raise ValueError(
+                "`initializer` must be a Keras initializer or the name of one. "
+                f"Received: initializer={self.initializer!r}"
+            )
+        if not math.isfinite(self.factor):
+            raise ValueError(
+                f"`factor` must be a finite number. Received: factor={self.factor!r}"
+            )
+        # The class is frozen.
+        object.__setattr__(self, "initializer", initializer)
 
 
 class PerKernelScheme(Scheme):
@@ -136,7 +156,8 @@ class PerKernelScheme(Scheme):
         # A rule may ask for the slopes that an activation starts with.
         with overlay.in_scope():
             rules = [
-                _absorb(self.rule(context, analysis), context) for context, _ in planned
+                _absorb(self._checked_rule(context, analysis), context)
+                for context, _ in planned
             ]
         rows: list[Row] = []
         for (context, seeds), rule in zip(planned, rules, strict=True):
@@ -145,8 +166,20 @@ class PerKernelScheme(Scheme):
         rows += [row for row in others if isinstance(row, Row)]
         skipped = [*kept.values(), *(row for row in others if isinstance(row, Skipped))]
         doubts = describe_unseeded(rule.initializer for rule in rules)
-        notes = (*analysis.describe_doubts(), *doubts)
+        strides = self._describe_strides([context for context, _ in planned])
+        notes = (*analysis.describe_doubts(), *strides, *doubts)
         return InitializationReport(self.name(), tuple(rows), tuple(skipped), notes)
+
+    def _checked_rule(
+        self, context: KernelContext, analysis: ModelAnalysis
+    ) -> KernelInit:
+        rule = self.rule(context, analysis)
+        if not isinstance(rule, KernelInit):
+            raise ValueError(
+                f"`rule` of {type(self).__name__} must return a `KernelInit`. "
+                f"Received: {rule!r} for {context.path}"
+            )
+        return rule
 
     def _put(
         self, overlay: ValueOverlay, kernel: Kernel, rule: KernelInit, seeds: list[int]
@@ -162,6 +195,24 @@ class PerKernelScheme(Scheme):
                 drawn = [effective_kernel(v, g, axes) for v, g in pairs]
             drawn = [value * rule.factor for value in drawn]
         overlay.put(kernel.variable, _stack(drawn, kernel))
+
+    def _describe_strides(self, contexts: list[KernelContext]) -> Iterator[str]:
+        """Yields a note of layers whose outputs get fewer weights than `fan_in`.
+
+        That is so where a transposed window moves by strides: the signal shrinks.
+        """
+        if self.stride_aware:
+            return
+        takes = "stride_aware" in inspect.signature(type(self)).parameters
+        advice = "; `stride_aware=True` counts those" if takes else ""
+        for context in contexts:
+            geometry = context.kernel.geometry
+            (most, _), (met, _) = geometry.fans(), geometry.fans(stride_aware=True)
+            if met != most:
+                yield (
+                    f"{context.path}: {met:.4g} of {most} weights meet in an output, "
+                    f"as its window moves by strides, which the rule ignores{advice}"
+                )
 
     def _reset_others(
         self, request: InitRequest, analysis: ModelAnalysis
@@ -194,11 +245,12 @@ class PerKernelScheme(Scheme):
         layer = type(context.layer).__name__
         target = target_std(rule.initializer, kernel, self.stride_aware)
         if rule.gains is not None:
-            gain = rule.gains(0)
-            if gain.mode != "kernel":
+            gains = [rule.gains(copy) for copy in range(kernel.copies)]
+            if all(gain.mode != "kernel" for gain in gains):
                 # The root mean square of weights that meet in an output.
                 fan_in = kernel.geometry.fans()[0]
-                target = gain.gain(kernel.geometry) / fan_in**0.5
+                squares = [gain.gain(kernel.geometry) ** 2 for gain in gains]
+                target = math.sqrt(sum(squares) / len(squares) / fan_in)
         if target is not None:
             target *= rule.factor
         direction = overlay.as_float(kernel.variable)

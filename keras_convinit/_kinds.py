@@ -1,6 +1,7 @@
 """Classes of models and layers that several modules distinguish."""
 
 import functools
+import inspect
 from typing import Any
 
 import keras
@@ -49,6 +50,17 @@ def is_functional(model: KerasModel) -> bool:
     """Returns True if a model is a graph of layers, with no `call` of its own."""
     functional = _functional_class()
     return isinstance(model, functional) and type(model).call is functional.call
+
+
+def takes_graph(cls: type) -> bool:
+    """Returns True if a class of models is made of inputs and outputs, as Keras asks.
+
+    Such a functional model keeps its class when Keras clones it; others do not.
+    """
+    spec = inspect.getfullargspec(cls.__init__)  # type: ignore[misc]
+    expected = inspect.getfullargspec(_functional_class().__init__)
+    takes_anything = spec.varargs is not None and spec.varkw is not None
+    return spec.args == expected.args or takes_anything
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import inspect
 import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -9,8 +10,10 @@ from typing import Any
 
 import keras
 
+from keras_convinit import backend
 from keras_convinit._contents import iterate_contents
 from keras_convinit._copies import NotCopyableError, keep_seed, rebuild_from_config
+from keras_convinit._kinds import is_functional, is_sequential, takes_graph
 from keras_convinit._registry import PACKAGE
 from keras_convinit._types import Config, Initializer, KerasLayer, KerasModel, Tensor
 from keras_convinit.initializers import DeltaOrthogonal, ZhangBackward, ZhangForward
@@ -33,7 +36,7 @@ def fold(model: KerasModel, verbose: bool = True) -> KerasModel:
     that names are unique. The result saves, loads, exports and converts without
     keras_convinit, and runs as fast as if it had been written in plain Keras.
 
-    Fold for inference: directions, gains and the state of the optimizer are dropped.
+    Fold for inference: directions, gains, the optimizer and its state are dropped.
     The given model is left as it is. A layer that has nothing to fold and cannot be
     copied is shared by both models; a line says so.
 
@@ -42,12 +45,13 @@ def fold(model: KerasModel, verbose: bool = True) -> KerasModel:
         verbose: Whether to print what was folded, a line for each layer.
 
     Returns:
-        A new model. Compile it before you evaluate or train it.
+        A new model, not compiled. Compile it before you evaluate or train it.
 
     Raises:
         ValueError: `model` is not a built Functional or Sequential model; there is
-            nothing to fold; or a layer to fold is held by a third-party layer in a way
-            that cannot be followed.
+            nothing to fold; a layer to fold is held by a third-party layer in a way
+            that cannot be followed; or it is of a subclass that computes something of
+            its own, such as one with its own `call`.
 
     Example:
         >>> model = keras.Sequential(
@@ -56,8 +60,16 @@ def fold(model: KerasModel, verbose: bool = True) -> KerasModel:
         >>> plain = keras_convinit.fold(model)
         weight_norm_conv2d: WeightNormConv2D -> Conv2D
     """
-    folded = _fold_model(model)
-    folded.transfer()
+    if not _has_graph(model) or not model.built:
+        raise ValueError(
+            "`model` must be a Functional or Sequential model that has been built. "
+            f"Received: model={model!r}"
+        )
+    _check_understood(model)
+    # Layers without seeds draw one when they are made.
+    with backend.preserve_state(model):
+        folded = _fold_model(model)
+        folded.transfer()
     if not folded.changes:
         raise ValueError(
             "`model` must hold a layer or an initializer of keras_convinit. "
@@ -114,11 +126,6 @@ class _Folded:
 
 
 def _fold_model(model: KerasModel, block: str = "") -> _Folded:
-    if not _has_graph(model) or not model.built:
-        raise ValueError(
-            "`model` must be a Functional or Sequential model that has been built. "
-            f"Received: model={model!r}"
-        )
     parts: list[_Folded] = []
 
     def clone(layer: Any) -> Any:
@@ -128,11 +135,20 @@ def _fold_model(model: KerasModel, block: str = "") -> _Folded:
         parts.append(_fold_layer(layer, block))
         return parts[-1].layer
 
-    inputs = None if isinstance(model, keras.Sequential) else _copy_inputs(model)
-    plain = keras.models.clone_model(model, input_tensors=inputs, clone_function=clone)
-    if not plain.built:
-        plain.build(model.input_shape)
-    plain.name = _name_in(block, model)
+    name = _name_in(block, model)
+    if isinstance(model, keras.Sequential):
+        inner = list(map(clone, model.layers))
+        plain = keras.Sequential([*_copy_inputs(model.inputs), *inner], name=name)
+    else:
+        # Of a model that is compiled, so would be the clone, by a configuration that
+        # may need this package. That of the graph alone never is.
+        graph = keras.models.clone_model(
+            keras.Model(model.input, model.output),
+            input_tensors=_copy_inputs(model.input),
+            clone_function=clone,
+        )
+        cls = type(model) if takes_graph(type(model)) else keras.Model
+        plain = cls(graph.input, graph.output, name=name)
     return _Folded.join(plain, parts)
 
 
@@ -145,23 +161,27 @@ def _has_graph(model: Any) -> bool:
     )
 
 
-def _copy_inputs(model: KerasModel) -> Any:
-    # `clone_model` by itself would name the inputs anew.
-    names = {
-        id(layer.output): layer.name
-        for layer in model.layers
-        if isinstance(layer, keras.layers.InputLayer)
-    }
-    return keras.tree.map_structure(
-        lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=names[id(x)]),
-        model.input,
-    )
+def _copy_inputs(inputs: Any) -> Any:
+    # `clone_model` by itself would name the inputs anew. Of a sequential model a graph
+    # is the only public way to its input layer.
+    layers = {id(layer.output): layer for layer in keras.Model(inputs, inputs).layers}
+
+    def copy(x: Any) -> Any:
+        layer = layers[id(x)]
+        return keras.Input(
+            batch_shape=x.shape,
+            dtype=x.dtype,
+            sparse=x.sparse,
+            name=layer.name,
+            optional=layer.optional,
+        )
+
+    return keras.tree.map_structure(copy, inputs)
 
 
 # Layers.
 
 
-@functools.singledispatch
 def _fold_layer(layer: KerasLayer, block: str) -> _Folded:
     """Returns a plain layer for one that may be, or hold, one of this package.
 
@@ -170,8 +190,15 @@ def _fold_layer(layer: KerasLayer, block: str) -> _Folded:
         block: The name of the residual block that it is in; empty for none.
 
     Raises:
-        ValueError: The layer holds one to fold that cannot be reached.
+        ValueError: The layer holds one to fold that cannot be reached, or is, or holds,
+            one of a subclass that computes something of its own.
     """
+    _check_understood(layer)
+    return _fold_known(layer, block)
+
+
+@functools.singledispatch
+def _fold_known(layer: KerasLayer, block: str) -> _Folded:
     parts: list[tuple[KerasLayer, _Folded]] = []
     replaced: list[Any] = []
 
@@ -218,21 +245,21 @@ def _fold_layer(layer: KerasLayer, block: str) -> _Folded:
     return dataclasses.replace(folded, transfer=transfer, changes=changes)
 
 
-@_fold_layer.register
+@_fold_known.register
 def _(layer: KerasModel, block: str) -> _Folded:
-    if block and type(layer) is keras.Sequential:
+    if block and is_sequential(layer):
         # Built by its call, for whatever shape the block is called with.
         parts = [_fold_layer(part, block) for part in layer.layers]
         plain = keras.Sequential(
             [part.layer for part in parts], name=_name_in(block, layer)
         )
         return _Folded.join(plain, parts)
-    if not _has_graph(layer):
-        return _fold_layer.dispatch(keras.layers.Layer)(layer, block)
+    if not _has_graph(layer) or _find_own_computation(layer):
+        return _fold_known.dispatch(keras.layers.Layer)(layer, block)
     return _fold_model(layer, block)
 
 
-@_fold_layer.register
+@_fold_known.register
 def _(layer: AbstractScalar, block: str) -> _Folded:
     number = float(keras.ops.convert_to_numpy(layer.value))
     multiplies = isinstance(layer, ScalarMultiplier)
@@ -244,7 +271,7 @@ def _(layer: AbstractScalar, block: str) -> _Folded:
     return _Folded(plain, lambda: None, (change,))
 
 
-@_fold_layer.register
+@_fold_known.register
 def _(layer: AbstractDropIn, block: str) -> _Folded:
     ordinary = layer.ordinary_class
 
@@ -266,7 +293,7 @@ def _(layer: AbstractDropIn, block: str) -> _Folded:
     return _Folded(plain, transfer, (line,))
 
 
-@_fold_layer.register
+@_fold_known.register
 def _(layer: WeightNorm, block: str) -> _Folded:
     inner = layer.layer
 
@@ -296,17 +323,85 @@ def _make_plain_copier(layer: KerasLayer) -> Callable[[Any], Any]:
     return copy
 
 
+# Subclasses.
+
+_REWRITTEN = (
+    AbstractScalar,
+    AbstractDropIn,
+    WeightNorm,
+    ScaledResidual,
+    ScaledResidualStack,
+)
+# Methods that have no part in what a layer computes, once it is built.
+_WITHOUT_EFFECT = frozenset(
+    {
+        "add_weight",
+        "build",
+        "build_from_config",
+        "compute_output_shape",
+        "compute_output_spec",
+        "from_config",
+        "get_build_config",
+        "get_config",
+        "kernel_initializer_argument",
+        "load_assets",
+        "load_own_variables",
+        "ordinary_class",
+        "save_assets",
+        "save_own_variables",
+    }
+)
+
+
+def _check_understood(layer: KerasLayer) -> None:
+    name = _find_own_computation(layer)
+    if name and any(map(_is_ours, iterate_contents(layer))):
+        raise ValueError(
+            "What is folded must compute what its class in keras_convinit or Keras "
+            "does: what a subclass does instead would be lost. "
+            f"Received: layer={layer!r} with its own `{name}`"
+        )
+
+
+def _find_own_computation(layer: KerasLayer) -> str:
+    """Returns the name of something that plain layers would not do, or ""."""
+    if "call" in vars(layer):
+        return "call"
+    if isinstance(layer, keras.Model):
+        keeps_class = is_functional(layer) or is_sequential(layer)
+        if not isinstance(layer, keras.Sequential):
+            keeps_class = keeps_class or takes_graph(type(layer))
+        return "call" if _has_graph(layer) and not keeps_class else ""
+    if not isinstance(layer, _REWRITTEN):
+        return ""
+    known: set[type] = set()
+    for cls in type(layer).__mro__:
+        if cls.__module__.split(".")[0] == PACKAGE:
+            known.update(cls.__mro__)
+    if isinstance(layer, AbstractDropIn):
+        known.update(layer.ordinary_class.__mro__)
+    for cls in type(layer).__mro__:
+        for name, value in () if cls in known else vars(cls).items():
+            is_special = name.startswith("__") and name != "__call__"
+            if is_special or name in _WITHOUT_EFFECT:
+                continue
+            in_effect = inspect.getattr_static(type(layer), name) is value
+            if in_effect and any(name in vars(base) for base in known):
+                return name
+    return ""
+
+
 # Residual blocks.
 
 
-@_fold_layer.register
+@_fold_known.register
 def _(layer: ScaledResidual, block: str) -> _Folded:
     folded = _fold_blocks([layer], layer, block)
     line = f"{layer.name}: ScaledResidual -> model of plain layers"
     return dataclasses.replace(folded, changes=(line, *folded.changes))
 
 
-@_fold_layer.register
+@_fold_known.register
 def _(layer: ScaledResidualStack, block: str) -> _Folded:
     folded = _fold_blocks(layer.unrolled(), layer, block)
     # One line for the stack is enough.

@@ -1,5 +1,6 @@
 """A folded model computes the same, and knows nothing of this package."""
 
+import random
 import re
 
 import keras
@@ -10,6 +11,7 @@ from helpers.functions import tanh
 from keras_convinit import layers as ours
 from keras_convinit.initializers import DeltaOrthogonal, ZhangBackward, ZhangForward
 from keras_convinit.layers.folding import fold
+from keras_convinit.optimizers import CoupledSGD
 
 layers = keras.layers
 SHAPE = (8, 8, 4)
@@ -501,3 +503,212 @@ def test_a_block_that_wants_to_know_its_positions():
     ]
     model = keras.Sequential([keras.Input(SHAPE), ours.ScaledResidual(branch, 2)])
     assert_same_function(model, fold(scrambled(model), verbose=False))
+
+
+def doubled(base):
+    """A subclass that computes twice what its base does."""
+
+    @keras.saving.register_keras_serializable("test_folding")
+    class Doubled(base):
+        def call(self, inputs, **kwargs):
+            return 2.0 * super().call(inputs, **kwargs)
+
+    return Doubled
+
+
+SUBCLASSED = {
+    "drop-in": lambda change: change(ours.WeightNormDense)(4, name="it"),
+    "wrapper": lambda change: change(ours.WeightNorm)(layers.Dense(4), name="it"),
+    "residual": lambda change: change(ours.ScaledResidual)(
+        ours.WeightNormDense(4), 2, name="it"
+    ),
+    "stack": lambda change: change(ours.ScaledResidualStack)(
+        ours.WeightNormDense(4), 2, name="it"
+    ),
+    "bias": lambda change: change(ours.ScalarBias)(0.5, name="it"),
+    "multiplier": lambda change: change(ours.ScalarMultiplier)(0.5, name="it"),
+    "sequential": lambda change: change(keras.Sequential)(
+        [keras.Input((8, 8, 4)), ours.WeightNormDense(4)], name="it"
+    ),
+    "in a residual": lambda change: ours.ScaledResidual(
+        change(keras.Sequential)([ours.WeightNormDense(4)], name="it"), 2
+    ),
+    "in a stack": lambda change: ours.ScaledResidualStack(
+        change(ours.WeightNormDense)(4, name="it"), 2
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SUBCLASSED)
+def test_a_subclass_with_its_own_call_is_refused(kind, capsys):
+    model = keras.Sequential([keras.Input(SHAPE), SUBCLASSED[kind](doubled)])
+    with pytest.raises(ValueError, match="with its own `call`") as caught:
+        fold(model)
+    assert "name=it" in str(caught.value)
+    assert not capsys.readouterr().out
+
+
+def test_a_model_with_its_own_call_is_refused_or_keeps_it():
+    parts = [keras.Input(SHAPE), ours.WeightNormDense(4)]
+    with pytest.raises(ValueError, match="with its own `call`"):
+        fold(doubled(keras.Sequential)(parts))
+
+    inputs = keras.Input(SHAPE)
+    outputs = ours.WeightNormDense(4)(inputs)
+    kept = scrambled(doubled(keras.Model)(inputs, outputs))
+    folded = fold(kept, verbose=False)
+    assert_same_function(kept, folded)
+    nested = keras.Sequential([keras.Input(SHAPE), kept])
+    assert_same_function(nested, fold(nested, verbose=False))
+
+    class OwnArguments(keras.Model):
+        """Cannot be made of inputs and outputs, as a copy would have to be."""
+
+        def __init__(self, factor):
+            inputs = keras.Input(SHAPE)
+            super().__init__(inputs, ours.WeightNormDense(4)(inputs))
+            self.factor = factor
+
+        def call(self, inputs):
+            return self.factor * super().call(inputs)
+
+    with pytest.raises(ValueError, match="with its own `call`"):
+        fold(OwnArguments(3.0))
+
+
+def test_what_a_method_other_than_call_changes_is_refused():
+    class Halved(ours.WeightNormDense):
+        def effective_kernel(self):
+            return 0.5 * super().effective_kernel()
+
+    class Unscaled(ours.ScaledResidualStack):
+        @property
+        def branch_factor(self):
+            return 1.0
+
+    class Shifted(ours.ScalarBias):
+        @property
+        def value(self):
+            return super().value + 1.0
+
+    class Convolved(ours.WeightNormConv2D):
+        def convolution_op(self, inputs, kernel):
+            return 2.0 * super().convolution_op(inputs, kernel)
+
+    for layer, name in (
+        (Halved(4), "effective_kernel"),
+        (Unscaled(ours.WeightNormDense(4), 2), "branch_factor"),
+        (Shifted(0.5), "value"),
+        (Convolved(4, 3), "convolution_op"),
+    ):
+        with pytest.raises(ValueError, match=f"with its own `{name}`"):
+            fold(keras.Sequential([keras.Input(SHAPE), layer]))
+    layer = ours.WeightNormDense(4)
+    layer.call = lambda inputs: inputs
+    with pytest.raises(ValueError, match="with its own `call`"):
+        fold(keras.Sequential([keras.Input(SHAPE), layer]))
+
+
+@pytest.mark.parametrize("kind", SUBCLASSED)
+def test_a_subclass_that_computes_what_its_base_does_folds_as_that(kind):
+    def renamed(base):
+        class Renamed(base):
+            def build(self, input_shape=None):
+                super().build(input_shape)
+
+            def get_config(self):
+                return super().get_config()
+
+            def describe(self):
+                return "a method of its own"
+
+        return keras.saving.register_keras_serializable("test_folding")(Renamed)
+
+    model = keras.Sequential([keras.Input(SHAPE), SUBCLASSED[kind](renamed)])
+    folded = fold(scrambled(model), verbose=False)
+    assert_same_function(model, folded)
+    assert_plain(folded)
+    assert "Renamed" not in folded.to_json()
+
+
+def test_an_ordinary_subclass_is_kept_and_its_drop_in_folds_to_it():
+    ordinary = doubled(layers.Dense)
+
+    class DropIn(ours.WeightNormDense, ordinary):
+        pass
+
+    model = keras.Sequential([keras.Input(SHAPE), ordinary(4), DropIn(4)])
+    folded = fold(scrambled(model), verbose=False)
+    assert [type(layer) for layer in folded.layers] == [ordinary, ordinary]
+    assert_same_function(model, folded)
+
+
+def test_a_sequential_subclass_with_nothing_to_fold_stays_as_it_is():
+    kept = doubled(keras.Sequential)([keras.Input(SHAPE), layers.Dense(4)])
+    model = keras.Sequential([keras.Input(SHAPE), kept, ours.WeightNormDense(4)])
+    assert_same_function(model, fold(scrambled(model), verbose=False))
+
+
+class Unknown(keras.losses.Loss):
+    """Known to no file."""
+
+    def call(self, y_true, y_pred):
+        return keras.ops.mean(keras.ops.abs(y_true - y_pred), axis=-1)
+
+
+@pytest.mark.parametrize("loss", [Unknown(), "mse"], ids=["unknown", "mse"])
+@pytest.mark.parametrize("functional", [True, False])
+def test_what_is_folded_is_not_compiled(loss, functional, tmp_path, fresh_process):
+    inner = keras.Sequential([keras.Input(SHAPE), ours.WeightNormDense(4)])
+    inputs = keras.Input(SHAPE)
+    if functional:
+        model = keras.Model(inputs, inner(inputs))
+    else:
+        model = keras.Sequential([inputs, inner])
+    for each in (inner, model):
+        each.compile(CoupledSGD(0.01), loss)
+    model.fit(images(), images(), verbose=0)
+    folded = fold(model, verbose=False)
+    assert model.compiled
+    assert not folded.compiled
+    assert not any(getattr(layer, "compiled", False) for layer in folded.layers)
+    assert_same_function(model, folded)
+    path = str(tmp_path / "folded.keras")
+    folded.save(path)
+    if functional and loss == "mse":
+        printed = fresh_process(
+            f"""
+            import keras
+            print("LOADED", keras.models.load_model({path!r}).count_params())
+            """
+        )
+        assert f"LOADED {folded.count_params()}" in printed
+
+
+def test_inputs_keep_what_is_said_of_them():
+    inputs = keras.Input(SHAPE, name="image", optional=True)
+    for model in (
+        keras.Model(inputs, ours.WeightNormDense(4)(inputs)),
+        keras.Sequential([inputs, ours.WeightNormDense(4)]),
+        keras.Sequential([keras.Input(SHAPE, 2, name="two"), ours.WeightNormDense(4)]),
+    ):
+        folded = fold(model, verbose=False)
+        (of_folded,), (of_model,) = (
+            keras.Model(each.inputs, each.inputs).layers for each in (folded, model)
+        )
+        assert of_folded is not of_model
+        assert of_folded.get_config() == of_model.get_config()
+
+
+def test_folding_draws_nothing_from_the_generators():
+    model = keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            ours.WeightNormDense(4),
+            layers.Dropout(0.5),
+            ours.ScaledResidualStack([ours.WeightNormDense(4), layers.Dropout(0.5)], 2),
+        ]
+    )
+    states = random.getstate(), np.random.get_state()[1].tolist()
+    fold(model, verbose=False)
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == states

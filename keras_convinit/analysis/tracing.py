@@ -156,8 +156,8 @@ def _inputs(model: KerasModel, data: DataLike) -> Any:
         )
     if data is None:
         raise ValueError(
-            "`model` must be built, and be Functional or Sequential, unless `data` is "
-            "given: build it, or pass a few samples of what it takes. "
+            "`data` must be given, a few samples, for a model that is not built or has "
+            "a `call` of its own: it does not say what it takes. "
             f"Received: model={model!r} with built={model.built}, data=None"
         )
     data = read_inputs(data)

@@ -41,9 +41,6 @@ class Auto(PerKernelScheme):
             input.
 
     Raises:
-        ValueError: `gamma` is neither a positive number nor the name of a preset.
-
-    Raises:
         ValueError: `gamma` is neither a positive number nor the name of a preset;
             `initialize` is called with a `classifier` that is nothing of the kind.
 

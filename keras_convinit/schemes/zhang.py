@@ -157,10 +157,6 @@ class ZhangForwardScheme(PerKernelScheme):
             input.
 
     Raises:
-        ValueError: An argument is not a positive number, or `gamma` is not the name of
-            a preset.
-
-    Raises:
         ValueError: `scale` or `variance` is not a positive number; `initialize` is
             called with an `activation` that is not elementwise or not known, or with a
             `classifier` or `first` that is nothing of the kind.
@@ -248,10 +244,6 @@ class ZhangBackwardScheme(PerKernelScheme):
             others, or a Keras initializer.
         stride_aware: Whether fans count only the taps of a strided window that meet an
             input.
-
-    Raises:
-        ValueError: An argument is not a positive number, or `gamma` is not the name of
-            a preset.
 
     Raises:
         ValueError: `gamma` is neither a positive number nor the name of a preset, or

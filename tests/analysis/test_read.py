@@ -205,5 +205,5 @@ def test_no_kernels():
 
 
 def test_what_is_not_built_is_refused():
-    with pytest.raises(ValueError, match="must be built"):
+    with pytest.raises(ValueError, match="`data` must be given"):
         analyze(keras.Sequential([L.Dense(2)]))

@@ -176,7 +176,7 @@ def test_a_call_of_its_own_goes_before_the_graph(arrays):
     "model", [Network(), keras.Sequential([keras.layers.Dense(2)])], ids=str
 )
 def test_what_is_not_built_needs_data(model):
-    with pytest.raises(ValueError, match=r"must be built.*Received: model="):
+    with pytest.raises(ValueError, match=r"`data` must be given.*Received: model="):
         trace(model)
     trace(model, X)
     assert model.built

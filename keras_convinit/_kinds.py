@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_convinit._types import KerasModel
+from keras_convinit._types import KerasLayer, KerasModel
 
 # f(c x) = c f(x) for c > 0, without variables: a factor passes.
 HOMOGENEOUS_LAYERS = (
@@ -36,6 +36,25 @@ HOMOGENEOUS_LAYERS = (
     keras.layers.MaxPooling2D,
     keras.layers.MaxPooling3D,
 )
+
+
+def calls_as(layer: KerasLayer, cls: type) -> bool:
+    """Returns True if a layer is called as a class of layers is.
+
+    What is known of the class is then true of the layer, which may be of a subclass.
+
+    Args:
+        layer: Any layer.
+        cls: A class of layers.
+    """
+    # While somebody watches the layer, its type is another.
+    own: Any = layer.__class__
+    known: Any = cls
+    return (
+        isinstance(layer, cls)
+        and own.call is known.call
+        and own.__call__ is known.__call__
+    )
 
 
 def is_sequential(model: KerasModel) -> bool:

@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from keras_convinit import _data
+from keras_convinit._kinds import calls_as
 from keras_convinit._masks import keep_mask, make_repeatable
 from keras_convinit._precision import promote_to_float32
 from keras_convinit._types import Initializer, KerasLayer, Nest, Tensor, Variable
@@ -139,7 +140,7 @@ class LayerContext:
             kernel: The kernel.
             factor: The number.
         """
-        variable = kernel.variable if kernel.gain is None else kernel.gain
+        variable = scaled_variable(kernel)
         self.overlay.put(variable, self.overlay.as_float(variable) * factor)
 
     def scale_outputs(self, outputs: Nest, factor: float) -> Any:
@@ -510,6 +511,11 @@ def _inputs(request: InitRequest, samples: int | None, scheme: str) -> Any:
     return batch.x
 
 
+def scaled_variable(kernel: Kernel) -> Variable:
+    """Returns the variable that the effective kernel is scaled by: its gain, or all."""
+    return kernel.variable if kernel.gain is None else kernel.gain
+
+
 def wide(x: Tensor) -> Any:
     """Returns a tensor in float32, or in its own wider dtype."""
     return ops.cast(x, promote_to_float32(x.dtype))
@@ -527,12 +533,12 @@ _CONVOLUTIONS = tuple(
     for rank in ranks
 )
 _LINEAR = (*_CHANNELS_LAST, keras.layers.EinsumDense, *_CONVOLUTIONS)
-_CALLS = {cls.call for cls in _LINEAR}
+_WRAPPERS = (WeightNorm, keras.layers.TimeDistributed)
 
 
 def unwrap(layer: KerasLayer) -> Any:
     """Returns the layer that multiplies, inside `WeightNorm` and `TimeDistributed`."""
-    while isinstance(layer, WeightNorm | keras.layers.TimeDistributed):
+    while any(calls_as(layer, wrapper) for wrapper in _WRAPPERS):
         layer = layer.layer
     return layer
 
@@ -544,7 +550,7 @@ def is_linear(layer: KerasLayer) -> bool:
     """
     inner = unwrap(layer)
     # A subclass with a `call` of its own may do anything.
-    return isinstance(inner, _LINEAR) and type(inner).call in _CALLS
+    return any(calls_as(inner, cls) for cls in _LINEAR)
 
 
 def broadcast(bias: Tensor, layer: KerasLayer) -> Any:

@@ -1,5 +1,6 @@
 """LSUV: unit variance of every pre-activation, layer after layer."""
 
+import math
 import warnings
 from typing import Any
 
@@ -10,7 +11,12 @@ from keras_convinit._types import InitializerLike, KerasLayer
 from keras_convinit.analysis import KernelContext
 from keras_convinit.kernels import Kernel
 from keras_convinit.schemes.base import register_scheme
-from keras_convinit.schemes.layerwise import LayerContext, LayerwiseScheme
+from keras_convinit.schemes.layerwise import (
+    LayerContext,
+    LayerwiseScheme,
+    scaled_variable,
+    unwrap,
+)
 from keras_convinit.schemes.report import std_of
 
 _STATES = (keras.layers.RNN, keras.layers.Bidirectional)
@@ -23,8 +29,10 @@ class LSUV(LayerwiseScheme):
     In one pass: the outputs of a layer are linear in its kernel, so that they are
     scaled along with it. Of a weight-normalized layer the gain is scaled, of a
     separable convolution the pointwise kernel. A layer that is not known to be linear,
-    such as attention, runs again after each rescaling of its last kernel. Recurrent
-    layers have orthogonal kernels that are not rescaled.
+    such as attention, runs again after each rescaling of its last kernel. Where that
+    does not lead to unit variance, as behind a sigmoid that is a part of the layer, the
+    kernel is left as drawn. Recurrent layers have orthogonal kernels that are not
+    rescaled.
 
     Batch normalization works with the statistics of the batch, since its averages are
     not known yet; dropout is off. A warning names the layers without unit variance.
@@ -94,36 +102,29 @@ class LSUV(LayerwiseScheme):
         if self.initializer is not None:
             for kernel, _ in layer.kernels:
                 layer.draw(kernel, self.initializer)
-        if isinstance(layer.layer, _STATES):
+        if isinstance(unwrap(layer.layer), _STATES):
             layer.issues.append((layer.path, "its outputs are states, not scaled"))
             for kernel, context in layer.kernels:
                 layer.report(kernel, context, self._label())
             return layer.run()
         *others, (kernel, context) = layer.kernels
         with layer.without_activation() as activation:
-            outputs = layer.run()
-            before = after = std_of(outputs)
-            rescalings = 0
-            while (
-                self.floor < after**2 < float("inf")
-                and abs(after**2 - 1) > self.tolerance
-                and rescalings < self.max_tries
-            ):
-                layer.scale(kernel, 1 / after)
-                if layer.is_linear():
-                    outputs = layer.scale_outputs(outputs, 1 / after)
-                else:
-                    outputs = layer.run()
-                after = std_of(outputs)
-                rescalings += 1
-        if not abs(after**2 - 1) <= self.tolerance:
-            sentence = f"its outputs have the standard deviation {after:.3g}"
+            outputs, before, after, rescalings = self._scale(layer, kernel)
+        rule = self._label()
+        if abs(after**2 - 1) <= self.tolerance:
+            rule = f"{rule}, unit variance"
+            absorbs = context.absorbed != 1
+        else:
+            drawn = "left as it was" if self.initializer is None else "left as drawn"
+            sentence = f"its outputs have the standard deviation {after:.3g}; {drawn}"
             layer.issues.append((layer.path, sentence))
-        rule = f"{self._label()}, unit variance"
-        if context.absorbed != 1:
+            # A gain that was left alone holds the factor already.
+            absorbs = context.absorbed != 1 and self.initializer is not None
+        if absorbs:
             # Its gain holds the factor of the branch, which no activation is behind.
             layer.scale(kernel, context.absorbed)
-            outputs = layer.scale_outputs(outputs, context.absorbed)
+            if layer.is_linear():
+                outputs = layer.scale_outputs(outputs, context.absorbed)
             rule = f"{rule} * {context.absorbed:.4g}"
             after = after * context.absorbed
         for other, other_context in others:
@@ -136,7 +137,44 @@ class LSUV(LayerwiseScheme):
             output_std_before=before,
             output_std_after=after,
         )
+        if not layer.is_linear() and (absorbs or activation is not None):
+            # It may do more behind its activation.
+            return layer.run()
         return outputs if activation is None else layer.transform(outputs, activation)
+
+    def _scale(
+        self, layer: LayerContext, kernel: Kernel
+    ) -> tuple[Any, float, float, int]:
+        """Scales a kernel to outputs of unit variance, or leaves it alone.
+
+        Returns:
+            The outputs, their standard deviation before and after, and how often the
+            kernel was scaled.
+        """
+        start = layer.overlay.current(scaled_variable(kernel))
+        outputs = layer.run()
+        before = after = std_of(outputs)
+        rescalings = 0
+        while (
+            self.floor < after**2 < float("inf")
+            and abs(after**2 - 1) > self.tolerance
+            and rescalings < self.max_tries
+        ):
+            factor = 1 / after
+            layer.scale(kernel, factor)
+            if layer.is_linear():
+                outputs = layer.scale_outputs(outputs, factor)
+            else:
+                outputs = layer.run()
+            old, after = after, std_of(outputs)
+            rescalings += 1
+            if not _follows(after / old, factor):
+                break
+        if rescalings and not abs(after**2 - 1) <= self.tolerance:
+            # What is bounded would only be driven further into saturation.
+            layer.overlay.put(scaled_variable(kernel), start)
+            return layer.run(), before, before, 0
+        return outputs, before, after, rescalings
 
     def conclude(self, issues: list[tuple[str, str]]) -> None:
         """Warns of layers without unit variance.
@@ -154,3 +192,15 @@ class LSUV(LayerwiseScheme):
         if isinstance(self.initializer, keras.initializers.Orthogonal):
             return "orthonormal"
         return type(self.initializer).__name__
+
+
+def _follows(ratio: float, factor: float) -> bool:
+    """Returns True if outputs change with the kernel, by a thousandth of it at least.
+
+    Args:
+        ratio: What the standard deviation of the outputs was multiplied by.
+        factor: What the kernel was multiplied by.
+    """
+    if not 0 < ratio < float("inf"):
+        return False
+    return abs(math.log(ratio)) > 1e-3 * abs(math.log(factor))

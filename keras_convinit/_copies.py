@@ -61,8 +61,10 @@ def copy_layer(layer: Any, reseed: Reseed = keep_seed) -> Any:
             holds other functions or arguments.
     """
     if type(layer) is keras.Sequential:
+        # A part may stand in several places.
+        copy_once = functools.cache(lambda part: copy_layer(part, reseed))
         with keras.name_scope(layer.name):
-            parts = [copy_layer(part, reseed) for part in layer.layers]
+            parts = list(map(copy_once, layer.layers))
         return keras.Sequential(parts, name=layer.name)
     if isinstance(layer, keras.Model) and hasattr(layer, "operations"):
         return keras.models.clone_model(

@@ -33,12 +33,15 @@ def fold(model: KerasModel, verbose: bool = True) -> KerasModel:
     which are not needed any more, become built-in ones of the same distribution; a
     delta-orthogonal one, which Keras does not have, becomes an orthogonal one. Layers
     keep their names, and those in a block have the name of the block in front of it, so
-    that names are unique. The result saves, loads, exports and converts without
-    keras_convinit, and runs as fast as if it had been written in plain Keras.
+    that names are unique. What is frozen stays so. The result saves, loads, exports and
+    converts without keras_convinit, and runs as fast as if it had been written in plain
+    Keras.
 
     Fold for inference: directions, gains, the optimizer and its state are dropped.
-    The given model is left as it is. A layer that has nothing to fold and cannot be
-    copied is shared by both models; a line says so.
+    A layer that several models or blocks share becomes one in each of them, equal at
+    first, since Keras could not load a file in which they share it; within one of them
+    it stays one. The given model is left as it is. A layer that has nothing to fold and
+    cannot be copied is shared by both models; a line says so.
 
     Args:
         model: A built Functional or Sequential model. Models inside it are folded too.
@@ -126,15 +129,7 @@ class _Folded:
 
 
 def _fold_model(model: KerasModel, block: str = "") -> _Folded:
-    parts: list[_Folded] = []
-
-    def clone(layer: Any) -> Any:
-        if not isinstance(layer, keras.layers.Layer):
-            # An operation, such as a sum that was written with a plus: no state.
-            return layer
-        parts.append(_fold_layer(layer, block))
-        return parts[-1].layer
-
+    clone, parts = _start_folding(block)
     name = _name_in(block, model)
     if isinstance(model, keras.Sequential):
         inner = list(map(clone, model.layers))
@@ -149,7 +144,23 @@ def _fold_model(model: KerasModel, block: str = "") -> _Folded:
         )
         cls = type(model) if takes_graph(type(model)) else keras.Model
         plain = cls(graph.input, graph.output, name=name)
+    _keep_frozen(plain, model)
     return _Folded.join(plain, parts)
+
+
+def _start_folding(block: str) -> tuple[Callable[[Any], Any], list[_Folded]]:
+    """Returns a function that folds each layer once, and the list that it fills."""
+    parts: list[_Folded] = []
+
+    @functools.cache
+    def fold_once(layer: Any) -> Any:
+        if not isinstance(layer, keras.layers.Layer):
+            # An operation, such as a sum that was written with a plus: no state.
+            return layer
+        parts.append(_fold_layer(layer, block))
+        return parts[-1].layer
+
+    return fold_once, parts
 
 
 def _has_graph(model: Any) -> bool:
@@ -249,10 +260,10 @@ def _fold_known(layer: KerasLayer, block: str) -> _Folded:
 def _(layer: KerasModel, block: str) -> _Folded:
     if block and is_sequential(layer):
         # Built by its call, for whatever shape the block is called with.
-        parts = [_fold_layer(part, block) for part in layer.layers]
-        plain = keras.Sequential(
-            [part.layer for part in parts], name=_name_in(block, layer)
-        )
+        fold_once, parts = _start_folding(block)
+        inner = list(map(fold_once, layer.layers))
+        plain = keras.Sequential(inner, name=_name_in(block, layer))
+        _keep_frozen(plain, layer)
         return _Folded.join(plain, parts)
     if not _has_graph(layer) or _find_own_computation(layer):
         return _fold_known.dispatch(keras.layers.Layer)(layer, block)
@@ -285,7 +296,7 @@ def _(layer: AbstractDropIn, block: str) -> _Folded:
     )
 
     def transfer() -> None:
-        plain.kernel.assign(layer.effective_kernel())
+        _assign_kernel(plain.kernel, layer)
         if layer.use_bias:
             _assign(plain.bias, layer.bias)
 
@@ -306,8 +317,10 @@ def _(layer: WeightNorm, block: str) -> _Folded:
 
     def transfer() -> None:
         for target, source in zip(plain.variables, inner.variables, strict=True):
-            is_direction = source is layer.weight_norm_direction
-            _assign(target, layer.effective_kernel() if is_direction else source)
+            if source is layer.weight_norm_direction:
+                _assign_kernel(target, layer)
+            else:
+                _assign(target, source)
 
     line = f"{layer.name}: WeightNorm -> {type(plain).__name__}"
     return _Folded(plain, transfer, (line,))
@@ -443,7 +456,9 @@ def _fold_blocks_of_shape(
             sums, folded = _fold_residual(each, own_inputs, own_name)
             outputs = keras.Model(own_inputs, sums, name=own_name)(outputs)
         parts += folded
-    return _Folded.join(keras.Model(inputs, outputs, name=name), parts)
+    plain = keras.Model(inputs, outputs, name=name)
+    _keep_frozen(plain, layer)
+    return _Folded.join(plain, parts)
 
 
 def _fold_residual(
@@ -554,6 +569,19 @@ def _name_in(block: str, layer: KerasLayer) -> str:
 def _assign(target: Any, source: Any) -> None:
     # JAX would share the array, and a step that trains the one would delete it.
     target.assign(keras.ops.convert_to_numpy(source))
+    target.trainable = source.trainable
+
+
+def _assign_kernel(target: Any, layer: Any) -> None:
+    target.assign(keras.ops.convert_to_numpy(layer.effective_kernel()))
+    parts = layer.weight_norm_direction, layer.weight_norm_gain
+    target.trainable = any(part.trainable for part in parts)
+
+
+def _keep_frozen(plain: KerasModel, layer: KerasLayer) -> None:
+    # A file keeps what is said of layers. Of single variables, `_assign` does.
+    if not layer.trainable:
+        plain.trainable = False
 
 
 def _list_own_weights(layer: KerasLayer, parts: Iterable[KerasLayer]) -> list[Any]:

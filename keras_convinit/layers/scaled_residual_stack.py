@@ -335,8 +335,9 @@ class ScaledResidualStack(keras.layers.Layer):
             index: The number of the block, from 0 to `num_blocks - 1`.
 
         Returns:
-            A built `ScaledResidual` with a copy of the block's weights. Its `branch`
-            is a copy of this layer's, with the seeds of the block where any are given.
+            A built `ScaledResidual` with a copy of the block's weights, frozen where
+            they are. Its `branch` is a copy of this layer's, with the seeds of the
+            block where any are given.
 
         Raises:
             ValueError: The stack has not been built, or has no such block.
@@ -394,8 +395,13 @@ class ScaledResidualStack(keras.layers.Layer):
                 copy, self.stage_blocks, name=name, dtype=self.dtype_policy
             )
             block.build(self._input_shape)
-            for variable, each in zip(block.branch.weights, values, strict=True):
+            if not self.trainable:
+                block.trainable = False
+            for variable, stacked, each in zip(
+                block.branch.weights, self._stacked, values, strict=True
+            ):
                 variable.assign(each[place])
+                variable.trainable = stacked.trainable
             blocks.append(block)
         return blocks
 

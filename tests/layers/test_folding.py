@@ -712,3 +712,152 @@ def test_folding_draws_nothing_from_the_generators():
     states = random.getstate(), np.random.get_state()[1].tolist()
     fold(model, verbose=False)
     assert (random.getstate(), np.random.get_state()[1].tolist()) == states
+
+
+def freeze_layer(layer):
+    layer.trainable = False
+
+
+FROZEN = {
+    "stack": (
+        lambda: ours.ScaledResidualStack(ours.WeightNormDense(4), 3),
+        freeze_layer,
+        0,
+    ),
+    "part of a stack": (
+        lambda: ours.ScaledResidualStack(
+            [layers.Dense(4, trainable=False), ours.WeightNormDense(4)], 3
+        ),
+        lambda layer: None,
+        3 * 2,
+    ),
+    "bias of a stack": (
+        lambda: ours.ScaledResidualStack([ours.WeightNormDense(4)], 3),
+        lambda layer: setattr(
+            next(v for v in layer.weights if "bias" in v.name), "trainable", False
+        ),
+        3,
+    ),
+    "residual": (
+        lambda: ours.ScaledResidual([ours.WeightNormDense(4)], 2),
+        freeze_layer,
+        0,
+    ),
+    "kernel": (
+        lambda: layers.Dense(4),
+        lambda layer: freeze_layer(layer.kernel),
+        1,
+    ),
+    "bias of a drop-in": (
+        lambda: ours.WeightNormDense(4),
+        lambda layer: freeze_layer(layer.bias),
+        1,
+    ),
+    "direction": (
+        lambda: ours.WeightNormDense(4),
+        lambda layer: freeze_layer(layer.weight_norm_direction),
+        2,
+    ),
+    "direction and gain": (
+        lambda: ours.WeightNormDense(4),
+        lambda layer: [
+            freeze_layer(layer.weight_norm_direction),
+            freeze_layer(layer.weight_norm_gain),
+        ],
+        1,
+    ),
+    "wrapped": (
+        lambda: ours.WeightNorm(layers.Dense(4)),
+        lambda layer: [freeze_layer(v) for v in layer.weights],
+        0,
+    ),
+    "nested": (
+        lambda: keras.Sequential([keras.Input(SHAPE), ours.WeightNormDense(4)]),
+        freeze_layer,
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", FROZEN)
+def test_what_is_frozen_stays_so(kind):
+    make, freeze, trainable = FROZEN[kind]
+    layer = make()
+    model = keras.Sequential([keras.Input(SHAPE), layer, ours.ScalarBias(0.5)])
+    freeze(layer)
+    folded = fold(model, verbose=False)
+    assert len(folded.layers[0].trainable_weights) == trainable
+    assert len(folded.trainable_weights) == trainable
+    assert folded.layers[0].trainable == layer.trainable
+    assert folded.trainable
+    assert_same_function(model, folded)
+
+
+def test_a_frozen_model_stays_so():
+    inputs = keras.Input(SHAPE)
+    for model in (
+        keras.Sequential([inputs, ours.WeightNormDense(4)]),
+        keras.Model(inputs, ours.WeightNormDense(4)(inputs)),
+    ):
+        model.trainable = False
+        folded = fold(model, verbose=False)
+        assert not folded.trainable
+        assert len(folded.non_trainable_weights) == 2
+
+
+def shared_between(kind):
+    shared = ours.WeightNormDense(4, activation="tanh", name="shared")
+    inputs = keras.Input(SHAPE)
+    x = inputs
+    if kind == "two residuals":
+        for name in "ab":
+            x = ours.ScaledResidual([shared], 2, name=name)(x)
+    elif kind == "a model and outside":
+        x = shared(keras.Sequential([keras.Input(SHAPE), shared])(x))
+    elif kind == "a residual and outside":
+        x = shared(ours.ScaledResidual(shared, 2)(x))
+    elif kind == "outside and a residual":
+        x = ours.ScaledResidual([shared], 2)(shared(x))
+    else:
+        model = keras.Sequential([keras.Input(SHAPE), shared])
+        x = model(ours.ScaledResidual(model, 2)(x))
+    return keras.Model(inputs, x)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "two residuals",
+        "a model and outside",
+        "a residual and outside",
+        "outside and a residual",
+        "a model in a residual and outside",
+    ],
+)
+def test_a_layer_in_several_models_is_one_in_each(kind, tmp_path):
+    model = scrambled(shared_between(kind))
+    folded = fold(model, verbose=False)
+    assert [tuple(v.shape) for v in folded.weights] == 2 * [(4, 4), (4,)]
+    assert_same_function(model, folded)
+    path = str(tmp_path / "folded.keras")
+    folded.save(path)
+    assert_same_function(model, keras.models.load_model(path))
+
+
+@pytest.mark.parametrize(
+    "hold",
+    [
+        lambda inner: keras.Sequential([keras.Input(SHAPE), *inner]),
+        lambda inner: ours.ScaledResidual(inner, 2),
+        lambda inner: ours.ScaledResidualStack(inner, 2),
+    ],
+    ids=["sequential", "residual", "stack"],
+)
+def test_a_layer_that_is_used_twice_in_one_model_stays_one(hold):
+    twice = ours.WeightNormDense(4)
+    held = hold([twice, layers.ReLU(), twice])
+    model = scrambled(keras.Sequential([keras.Input(SHAPE), held]))
+    folded = fold(model, verbose=False)
+    blocks = 2 if isinstance(held, ours.ScaledResidualStack) else 1
+    assert [tuple(v.shape) for v in folded.weights] == blocks * [(4, 4), (4,)]
+    assert_same_function(model, folded)

@@ -44,6 +44,7 @@ def test_running_the_program_is_calling_the_model(recipe):
         )
 
 
+@pytest.mark.slow
 @settings(8)
 @hypothesis.given(recipes())
 def test_a_report_has_the_numbers_of_a_step_of_training(recipe):
@@ -132,6 +133,7 @@ def test_an_error_changes_nothing(recipe, scheme):
     assert_equal(before, weights(model))
 
 
+@pytest.mark.slow
 @settings(4)
 @hypothesis.given(recipes((*STEPS, *RANDOM), most=4))
 def test_a_monitor_does_not_change_the_training(recipe):

@@ -333,6 +333,7 @@ def test_sample_weights_are_counted_in_a_hessian(loss):
             assert found.value == pytest.approx(exact, rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["gradinit", "metainit"])
 def test_sample_weights_are_counted_in_a_search(scheme):
     settings = {"gradinit": {"iterations": 1}, "metainit": {"steps": 1}}[scheme]
@@ -382,6 +383,7 @@ def stateful(size):
     return model
 
 
+@pytest.mark.slow
 def test_a_model_of_a_fixed_batch_size():
     x = np.random.default_rng(4).normal(size=(8, 5, 3))
     y = np.random.default_rng(5).normal(size=(8, 1))
@@ -453,6 +455,7 @@ def double():
         jax.config.update("jax_enable_x64", was)
 
 
+@pytest.mark.slow
 def test_double_precision_everywhere(double):
     model = network()
     assert model.weights[0].dtype == "float64"
@@ -472,6 +475,7 @@ def test_double_precision_everywhere(double):
         assert np.isfinite(found).all(), consumer
 
 
+@pytest.mark.slow
 def test_searches_find_in_double_precision_what_they_find_in_single(request):
     def ends():
         found = []

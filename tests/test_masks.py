@@ -172,6 +172,7 @@ def test_the_program_gives_what_the_model_does(model):
         np.testing.assert_array_equal(*map(array, masks))
 
 
+@pytest.mark.slow
 def test_a_report_is_that_of_the_model(model):
     y = labels(model)
     outputs = model.predict(tokens(), verbose=0)

@@ -195,6 +195,7 @@ MIRRORED = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="`tf.distribute` is TensorFlow's")
 def test_two_devices_train_as_one(fresh_process):
     assert "SAME 15" in fresh_process(MIRRORED)

@@ -6,6 +6,8 @@ from keras import ops
 
 from keras_convinit import initialize
 
+pytestmark = pytest.mark.slow
+
 NETWORKS = {
     "VGG16": 32,
     "ResNet50": 32,

@@ -85,6 +85,7 @@ LAID_OUT = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="`tf.distribute` is TensorFlow's")
 def test_replicas_start_from_the_same(fresh_process):
     assert "SAME ON BOTH" in fresh_process(MIRRORED)

@@ -14,6 +14,8 @@ from keras_convinit.layers import ScaledResidual, ScaledResidualStack, WeightNor
 from keras_convinit.schemes import BatchSampler, GradInit, MetaInit, ScaleSearch
 
 layers = keras.layers
+pytestmark = pytest.mark.slow
+
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 SHORT = {
     "gradinit": {"iterations": 3, "batch_size": 8, "verbose": False},

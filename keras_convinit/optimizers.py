@@ -84,7 +84,7 @@ class CoupledSGD(keras.optimizers.SGD):
         super().update_step(gradient, variable, learning_rate)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments with which to make this object again."""
+        """Returns the arguments with which to make this object again."""
         return {
             **super().get_config(),
             "weight_decay": self.coupled_weight_decay,

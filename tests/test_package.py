@@ -75,6 +75,30 @@ def test_a_private_module_has_two_importers_or_is_long(root):
         assert len(found) > 1 or lines > 200, f"{name}: {lines} lines, {found}"
 
 
+def test_docstrings_of_functions_begin_with_a_verb(root):
+    seen = 0
+    for path in sources(root):
+        if "lab" in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            # A property is a thing.
+            names = {ast.unparse(d).split(".")[-1] for d in node.decorator_list}
+            documentation = ast.get_docstring(node)
+            if documentation is None or names & {
+                "property",
+                "cached_property",
+                "setter",
+            }:
+                continue
+            first = documentation.split()[0].strip(",;:")
+            seen += 1
+            assert re.fullmatch("[A-Z][a-z]+s|See", first), f"{path}:{node.lineno}"
+            assert first not in ("Its", "This", "Whether"), f"{path}:{node.lineno}"
+    assert seen > 300
+
+
 def test_the_core_does_not_know_the_lab(root):
     importing = set()
     for path in sources(root):

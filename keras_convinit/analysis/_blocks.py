@@ -49,7 +49,7 @@ class Ancestry:
         return common.bit_length() - 1 if common else None
 
     def path(self, fork: int, end: int) -> frozenset[int] | None:
-        """The calls from a fork to a value, unless something else comes in between.
+        """Returns the calls from a fork to a value; None if others come in between.
 
         What comes in by a kernel, such as what an attention looks at, is no harm.
 

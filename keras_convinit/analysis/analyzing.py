@@ -109,7 +109,7 @@ class Within:
 
 @functools.singledispatch
 def split_kernels(layer: KerasLayer, kernels: tuple[Kernel, ...]) -> tuple[Within, ...]:
-    """How the kernels of a layer follow each other; side by side unless known.
+    """Tells how the kernels of a layer follow each other; side by side if unknown.
 
     Args:
         layer: The layer.

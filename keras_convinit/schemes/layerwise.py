@@ -281,7 +281,7 @@ class LayerwiseScheme(Scheme):
         """
 
     def conclude(self, issues: list[tuple[str, str]]) -> None:
-        """Is called at the end with what could not be done; by default does nothing.
+        """Receives at the end what could not be done; by default does nothing.
 
         Args:
             issues: Pairs of a path and a sentence.

@@ -182,7 +182,7 @@ WITH_OUTPUTS = (
 
 
 def _variable(row: Row) -> str:
-    """The path of the variable, of which a row may be about one block."""
+    """Returns the path of the variable, of which a row may be about one block."""
     return row.path.partition("[")[0]
 
 

@@ -17,7 +17,12 @@ from keras_convinit.analysis._expansion import (
     regularizes_outputs,
 )
 from keras_convinit.analysis._own_layers import is_custom_composite, is_custom_layer
-from keras_convinit.analysis.analyzing import analyze, analyze_program, known_kernels
+from keras_convinit.analysis.analyzing import (
+    analyze,
+    analyze_program,
+    find_kernels,
+    known_kernels,
+)
 from keras_convinit.analysis.composites import Cast, ScaledSum, expand
 from keras_convinit.analysis.model_analysis import (
     Conflict,
@@ -56,6 +61,7 @@ __all__ = [
     "as_input",
     "canonical_activation",
     "expand",
+    "find_kernels",
     "fused_activation",
     "is_activation",
     "is_addition",

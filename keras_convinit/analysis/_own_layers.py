@@ -20,15 +20,23 @@ from keras_convinit.analysis._symbolic import (
     graph_of_calls,
     with_symbols,
 )
-from keras_convinit.analysis.composites import Apply, Cast, expand
+from keras_convinit.analysis.composites import (
+    Apply,
+    Cast,
+    expand,
+    find_expander,
+    is_rewritten,
+)
 from keras_convinit.analysis.program import LayerCall, Program, TensorRef
 from keras_convinit.kernels import kernels_of
+from keras_convinit.layers import ScaledResidual
 
 
 def is_custom_layer(layer: KerasLayer) -> bool:
     """Returns True if the class of a layer is not Keras', not ours, and not registered.
 
-    A subclass of a layer whose kernels are known is known itself.
+    A subclass of a layer whose kernels are known is known itself, but one of
+    `ScaledResidual` with a `call` of its own is custom.
 
     Args:
         layer: A layer, a model or an operation.
@@ -44,8 +52,11 @@ def is_custom_layer(layer: KerasLayer) -> bool:
     return (
         isinstance(layer, keras.layers.Layer)
         and not isinstance(layer, keras.Model)
-        and kernels_of.dispatch(cls) is kernels_of.dispatch(object)
-        and expand.dispatch(cls) is expand.dispatch(keras.layers.Layer)
+        and (
+            kernels_of.dispatch(cls) is kernels_of.dispatch(object)
+            or (isinstance(layer, ScaledResidual) and is_rewritten(layer))
+        )
+        and find_expander(layer) is expand.dispatch(keras.layers.Layer)
         and getattr(keras.layers, cls.__name__, None) is not cls
         and cls.__module__.partition(".")[0] != "keras_convinit"
     )
@@ -66,7 +77,7 @@ def is_custom_composite(layer: KerasLayer) -> bool:
         >>> is_custom_composite(Mine())
         True
     """
-    return is_custom_layer(layer) and bool(_parts(layer))
+    return is_rewritten(layer) or (is_custom_layer(layer) and bool(_parts(layer)))
 
 
 def takes_mask(layer: KerasLayer) -> bool:

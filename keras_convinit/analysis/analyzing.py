@@ -28,6 +28,7 @@ from keras_convinit.analysis._flow import (
     trace_upstream,
 )
 from keras_convinit.analysis._own_layers import explain_whole
+from keras_convinit.analysis.composites import is_rewritten
 from keras_convinit.analysis.model_analysis import (
     Conflict,
     KernelContext,
@@ -403,8 +404,28 @@ def known_kernels(call: LayerCall) -> tuple[Kernel, ...] | None:
     # A part that `expand` adds, such as a sum, has not been built.
     if not is_layer or not (layer.built or layer.variables):
         return ()
+    return find_kernels(layer)
+
+
+def find_kernels(layer: KerasLayer) -> tuple[Kernel, ...] | None:
+    """Returns the kernels of a built layer, None if they are not known.
+
+    Those of a residual layer of ours with a `call` of the user's own are not: where
+    they stand is in that.
+
+    Args:
+        layer: The layer, which has not been opened.
+
+    Example:
+        >>> from keras_convinit.analysis import find_kernels
+        >>> layer = keras.layers.Dense(2)
+        >>> layer.build((None, 4))
+        >>> [kernel.name for kernel in find_kernels(layer)]
+        ['kernel']
+    """
     try:
-        return kernels_of(layer)
+        kernels = kernels_of(layer)
+        return None if kernels and is_rewritten(layer) else kernels
     except ValueError:
         return None
 

@@ -11,9 +11,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_convinit._kinds import calls_as
 from keras_convinit._masks import MaskPreservingOperation, attach_mask
 from keras_convinit._types import KerasLayer, Nest, Tensor
 from keras_convinit.analysis.program import as_input
+from keras_convinit.kernels import kernels_of
 from keras_convinit.layers import ScaledResidual, ScaledResidualStack
 
 Apply = Callable[..., Any]
@@ -25,7 +27,8 @@ def expand(layer: KerasLayer, apply: Apply, /, *arguments: Any, **keywords: Any)
 
     Known are our residual layers, and layers of any class that is not Keras' whose
     `call` consists of layers and `keras.ops`, gives its outputs and does nothing else.
-    For another layer, with a part that is a layer, a model or an operation:
+    A subclass with a `call` of its own is not opened as its base is. For another layer,
+    with a part that is a layer, a model or an operation:
 
         @keras_convinit.analysis.expand.register
         def _(layer: MyBlock, apply, inputs):
@@ -82,6 +85,42 @@ def _(
     return inputs
 
 
+def find_expander(layer: KerasLayer) -> Callable[..., Any]:
+    """Returns the function that `expand` has for a layer and that is true of it.
+
+    A subclass with a `call` of its own is not what its base is: what is registered for
+    layers of any class then decides.
+
+    Args:
+        layer: A layer or an operation.
+    """
+    cls: Any = layer.__class__
+    known = next(each for each in cls.__mro__ if each in expand.registry)
+    general = known in (object, keras.layers.Layer)
+    # A base without a `call` is registered for those that its subclasses have.
+    abstract = getattr(known, "call", None) is keras.layers.Layer.call
+    if general or abstract or calls_as(layer, known):
+        return expand.registry[known]
+    return expand.dispatch(keras.layers.Layer)
+
+
+def is_rewritten(layer: KerasLayer) -> bool:
+    """Returns True for a residual layer of ours with a `call` of the user's own.
+
+    Its kernels are then known only if they are registered for its class.
+
+    Args:
+        layer: A layer or an operation.
+    """
+    cls: Any = layer.__class__
+    return any(
+        isinstance(layer, known)
+        and not calls_as(layer, known)
+        and kernels_of.dispatch(cls) is kernels_of.dispatch(known)
+        for known in (ScaledResidual, ScaledResidualStack)
+    )
+
+
 def _cast(layer: KerasLayer, apply: Apply, inputs: Nest) -> Any:
     dtype = layer.compute_dtype
     return inputs if inputs.dtype == dtype else apply(Cast(inputs.shape, dtype), inputs)
@@ -115,6 +154,8 @@ def _(
     mask: Tensor = None,
     **_: Any,
 ) -> Any:
+    if not calls_as(layer, ScaledResidualStack):
+        return NotImplemented
     return _cast(layer, apply, with_mask(apply, inputs, mask))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from keras_convinit._data import get_input_names, map_leaves, order_inputs, read_inputs
-from keras_convinit._kinds import is_functional, is_sequential
+from keras_convinit._kinds import calls_as, is_functional, is_sequential
 from keras_convinit._types import DataLike, KerasLayer, KerasModel, Nest, Tensor
 from keras_convinit.analysis._expansion import make_executable
 from keras_convinit.analysis._own_layers import is_custom_layer, makes_masks, takes_mask
@@ -25,7 +25,7 @@ from keras_convinit.analysis.composites import (
     Cast,
     apply_block,
     enter_stack,
-    expand,
+    find_expander,
     with_mask,
 )
 from keras_convinit.analysis.program import (
@@ -308,12 +308,12 @@ class Recorder:
         )
         self.opened, block = [], None
         try:
-            if isinstance(layer, keras.layers.TimeDistributed):
+            if calls_as(layer, keras.layers.TimeDistributed):
                 outputs = _over_time(layer, apply, *args, **kwargs)
             else:
                 outputs, block = self._one_block(layer, apply, args, kwargs)
                 if block is None:
-                    outputs = expand(layer, apply, *args, **kwargs)
+                    outputs = find_expander(layer)(layer, apply, *args, **kwargs)
         finally:
             parts, self.opened = tuple(self.opened), outer
         if outputs is NotImplemented:

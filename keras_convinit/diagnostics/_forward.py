@@ -23,10 +23,11 @@ from keras_convinit.analysis import (
     RegularizedOutputs,
     TensorRef,
     canonical_activation,
+    find_kernels,
     fused_activation,
     is_activation,
 )
-from keras_convinit.kernels import Kernel, kernels_of
+from keras_convinit.kernels import Kernel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -381,10 +382,7 @@ def _read_kernels(layer: KerasLayer) -> tuple[Kernel, ...] | None:
     """Returns the kernels of a layer; None if it has matrices that are not known."""
     if not isinstance(layer, keras.layers.Layer) or not layer.built:
         return ()
-    try:
-        return kernels_of(layer)
-    except ValueError:
-        return None
+    return find_kernels(layer)
 
 
 def _compute_weight_norms(

@@ -8,8 +8,12 @@ import keras
 from keras_convinit._contents import iterate_contents
 from keras_convinit._copies import copy_layer
 from keras_convinit._types import KerasLayer, KerasModel, Tensor, Variable
-from keras_convinit.analysis import KernelContext, ModelAnalysis, is_custom_layer
-from keras_convinit.kernels import kernels_of
+from keras_convinit.analysis import (
+    KernelContext,
+    ModelAnalysis,
+    find_kernels,
+    is_custom_layer,
+)
 from keras_convinit.layers import ScaledResidual, stacked_variables_of
 from keras_convinit.schemes._drawing import seeded
 from keras_convinit.schemes.base import Seeds
@@ -97,11 +101,7 @@ def unknown_kernels(analysis: ModelAnalysis) -> dict[int, Skipped]:
 def _has_unknown_kernels(layer: KerasLayer) -> bool:
     if not isinstance(layer, keras.layers.Layer) or isinstance(layer, keras.Model):
         return False
-    try:
-        kernels_of(layer)
-    except ValueError:
-        return True
-    return False
+    return find_kernels(layer) is None
 
 
 def leaves(layer: KerasLayer) -> Iterator[Any]:
@@ -109,7 +109,7 @@ def leaves(layer: KerasLayer) -> Iterator[Any]:
     if isinstance(layer, keras.Model):
         for part in layer.layers:
             yield from leaves(part)
-    elif isinstance(layer, ScaledResidual):
+    elif isinstance(layer, ScaledResidual) and not is_custom_layer(layer):
         for part in (layer.branch, layer.shortcut):
             if part is not None:
                 yield from leaves(part)

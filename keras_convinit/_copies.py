@@ -23,6 +23,7 @@ from keras import ops
 
 from keras_convinit import backend
 from keras_convinit._contents import get_attributes, iterate_contents
+from keras_convinit._kinds import is_functional
 from keras_convinit._registry import PACKAGE
 from keras_convinit._types import Config, KerasLayer, Shape, Tensor
 
@@ -67,9 +68,14 @@ def copy_layer(layer: Any, reseed: Reseed = keep_seed) -> Any:
             parts = list(map(copy_once, layer.layers))
         return keras.Sequential(parts, name=layer.name)
     if isinstance(layer, keras.Model) and hasattr(layer, "operations"):
-        return keras.models.clone_model(
+        copy = keras.models.clone_model(
             layer, clone_function=lambda part: copy_layer(part, reseed)
         )
+        if not is_functional(layer):
+            if type(copy) is not type(layer):
+                raise _not_copyable(layer, f"whose copy is {copy!r}")
+            check_values(layer, copy)
+        return copy
 
     def copy_part(held: Any) -> Any:
         copy = copy_layer(held, reseed)
@@ -145,8 +151,24 @@ def rebuild_from_config(
 
     Raises:
         NotCopyableError: It cannot be made, or holds other functions than the original,
-            or other arguments.
+            or other arguments or numbers.
     """
+    copy, replaced = _make(original, copy_part, reseed, as_class, change)
+    for name in _find_differences(original, copy, replaced):
+        raise _not_copyable(original, f"whose copy has another `{name}`")
+    if as_class is None:
+        check_values(original, copy)
+    return copy
+
+
+def _make(
+    original: Any,
+    copy_part: Callable[[Any], Any],
+    reseed: Reseed,
+    as_class: Any = None,
+    change: Callable[[Config], Config] = dict,
+) -> tuple[Any, Mapping[int, tuple[Any, Any]]]:
+    """Makes it, whatever it holds; returns what it holds instead of what as well."""
     cls: Any = as_class or type(original)
     substitution = _Substitution(copy_part, reseed)
     try:
@@ -168,8 +190,94 @@ def rebuild_from_config(
         raise _not_copyable(original, f"of which Keras says: {reason}") from error
     if as_class is None and type(copy) is not type(original):
         raise _not_copyable(original, f"whose copy is {copy!r}")
-    for name in _find_differences(original, copy, substitution.replaced):
+    return copy, substitution.replaced
+
+
+def check_values(original: Any, copy: Any) -> None:
+    """Raises a `NotCopyableError` if a copy lost a number that no argument names.
+
+    Args:
+        original: A layer, or anything else with `get_config`.
+        copy: Its copy. It need not be built, as `original` may be.
+    """
+    if "call" in vars(original):
+        raise _not_copyable(original, "whose `call` is not that of its class")
+    names = _find_lost_values(original, copy)
+    if names and getattr(original, "built", False) and not copy.built:
+        # What `build` or `call` have set is no loss.
+        names = names & _find_lost_values(original, _build_apart(original))
+    for name in sorted(names):
         raise _not_copyable(original, f"whose copy has another `{name}`")
+
+
+def _find_lost_values(original: Any, copy: Any) -> set[str]:
+    theirs = get_attributes(copy)
+
+    def rename(value: Any) -> Any:
+        # A copy may have another name, and what is called after it.
+        is_text = isinstance(value, str) and hasattr(copy, "name")
+        return value.replace(original.name, copy.name) if is_text else value
+
+    return {
+        name
+        for name, value in get_attributes(original).items()
+        if not name.startswith("_")
+        and not name.endswith("seed")
+        and name not in _OF_THE_OBJECT
+        and _is_plain(value)
+        and (name not in theirs or _is_plain(theirs[name]))
+        and not _is_same_value(rename(value), theirs.get(name, _MISSING))
+    }
+
+
+_MISSING = object()
+# Where a layer stands, and what loops of models leave.
+_OF_THE_OBJECT = frozenset(
+    {"name", "stop_training", "stop_evaluating", "stop_predicting"}
+)
+
+
+def _is_plain(value: Any) -> bool:
+    """Returns True for a number, a string, an array, or a nest of them."""
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(map(_is_plain, value.values()))
+    return value is None or isinstance(value, bool | numbers.Number | str | np.ndarray)
+
+
+def _is_same_value(one: Any, other: Any) -> bool:
+    # JSON makes lists of tuples.
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_is_same_value, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(
+            _is_same_value(value, other[key]) for key, value in one.items()
+        )
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return np.array_equal(one, other)
+    return bool(one == other or (one != one and other != other))
+
+
+def _build_apart(original: Any) -> Any:
+    """Returns a copy that has been built and called as the original has been."""
+    copy: Any = None
+
+    def run() -> None:
+        nonlocal copy
+        # Its parts are copies too: those of another copy would be built with it.
+        copy, _ = _make(original, copy_layer, keep_seed)
+        config = original.get_build_config()
+        copy.build_from_config(config or {})
+        shape = (config or {}).get("input_shape")
+        if shape:
+            copy(keras.KerasTensor(shape, dtype=copy.compute_dtype))
+
+    state = random.getstate()
+    # What cannot be built like that stays as far as it has come.
+    with contextlib.suppress(Exception):
+        _call_apart(run)
+    random.setstate(state)
     return copy
 
 

@@ -12,7 +12,12 @@ import keras
 
 from keras_convinit import backend
 from keras_convinit._contents import iterate_contents
-from keras_convinit._copies import NotCopyableError, keep_seed, rebuild_from_config
+from keras_convinit._copies import (
+    NotCopyableError,
+    check_values,
+    keep_seed,
+    rebuild_from_config,
+)
 from keras_convinit._kinds import is_functional, is_sequential, takes_graph
 from keras_convinit._registry import PACKAGE
 from keras_convinit._types import Config, Initializer, KerasLayer, KerasModel, Tensor
@@ -144,6 +149,8 @@ def _fold_model(model: KerasModel, block: str = "") -> _Folded:
         )
         cls = type(model) if takes_graph(type(model)) else keras.Model
         plain = cls(graph.input, graph.output, name=name)
+        if not is_functional(model):
+            check_values(model, plain)
     _keep_frozen(plain, model)
     return _Folded.join(plain, parts)
 

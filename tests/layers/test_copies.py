@@ -1,6 +1,7 @@
 """A copy of a layer computes with the functions of its original, or is refused."""
 
 import functools
+import random
 import warnings
 
 import keras
@@ -9,7 +10,7 @@ import pytest
 from helpers.functions import snake, tanh
 from keras import layers, ops
 
-from keras_convinit._copies import copy_layer, list_seeds
+from keras_convinit._copies import NotCopyableError, copy_layer, list_seeds
 from keras_convinit.layers import ScaledResidual, ScaledResidualStack, WeightNorm
 
 # Keras has functions of these names that compute something else.
@@ -195,3 +196,219 @@ def test_what_cannot_be_copied_is_refused_by_name(layer, complaint):
     # One block for each needs no copies.
     if not isinstance(layer, keras.layers.TimeDistributed):
         assert computed(ScaledResidual(layer, 2)).shape == (8, 4)
+
+
+class Scaling(layers.Layer):
+    """Multiplies by numbers that its configuration does not hold."""
+
+    def __init__(self, **kwargs):
+        self.scale = kwargs.pop("scale", 1.0)
+        super().__init__(**kwargs)
+        self.gain = 1.0
+        self.options = {"powers": [1, 2]}
+        self.table = np.ones(4, "float32")
+        self.ready = False
+        self.seen = None
+
+    def build(self, input_shape):
+        self.ready = True
+        self.width = input_shape[-1]
+
+    def call(self, inputs):
+        self.seen = len(inputs.shape)
+        factor = self.scale * self.gain
+        return inputs * factor * ops.convert_to_tensor(self.table)
+
+    def get_config(self):
+        return super().get_config()
+
+
+def change_gain(layer):
+    layer.gain = 3.0
+
+
+LOST = {
+    "taken from kwargs": (lambda: Scaling(scale=3.0), lambda layer: None, "scale"),
+    "set afterwards": (Scaling, change_gain, "gain"),
+    "to None": (Scaling, lambda layer: setattr(layer, "gain", None), "gain"),
+    "a new one": (Scaling, lambda layer: setattr(layer, "boost", 3), "boost"),
+    "a text": (Scaling, lambda layer: setattr(layer, "mode", "b"), "mode"),
+    "in a nest": (
+        Scaling,
+        lambda layer: layer.options["powers"].append(3),
+        "options",
+    ),
+    "an array": (
+        Scaling,
+        lambda layer: setattr(layer, "table", np.full(4, 3.0, "float32")),
+        "table",
+    ),
+    "of a subclass": (
+        lambda: type("Own", (layers.Dense,), {})(4),
+        lambda layer: setattr(layer, "boost", 3.0),
+        "boost",
+    ),
+    "its call": (
+        lambda: layers.Dense(4),
+        lambda layer: setattr(layer, "call", lambda inputs: inputs),
+        "call",
+    ),
+}
+
+
+@pytest.mark.parametrize("built", [False, True])
+@pytest.mark.parametrize("kind", LOST)
+def test_what_no_argument_names_is_not_lost(kind, built):
+    make, change, name = LOST[kind]
+    layer = make()
+    if built:
+        layer(inputs())
+    if kind != "taken from kwargs":
+        copy_layer(layer)
+    change(layer)
+    with pytest.raises(NotCopyableError, match=f"`{name}`"):
+        copy_layer(layer)
+    if not built:
+        with pytest.raises(ValueError, match=f"`{name}`"):
+            ScaledResidualStack([layers.Dense(4), layer], 2)
+
+
+def test_what_build_and_call_set_is_no_loss():
+    layer = Scaling(name="a")
+    layer.label = "a/label"
+    with pytest.raises(NotCopyableError, match="`label`"):
+        copy_layer(layer)
+    del layer.label
+    layer(inputs())
+    state = random.getstate()
+    copy = copy_layer(layer)
+    assert not copy.ready
+    assert random.getstate() == state
+    outer = Twice(Scaling())
+    outer(inputs())
+    assert copy_layer(outer).inner.ready
+
+
+def test_a_functional_model_with_a_call_of_its_own_is_copied_truly():
+    class Own(keras.Model):
+        gain = 1.0
+
+        def call(self, inputs):
+            return self.gain * super().call(inputs)
+
+    class OwnArguments(keras.Model):
+        def __init__(self, units):
+            tensor = keras.Input((4,))
+            super().__init__(tensor, layers.Dense(units)(tensor))
+
+        def call(self, inputs):
+            return 2.0 * super().call(inputs)
+
+    tensor = keras.Input((4,))
+    model = Own(tensor, layers.Dense(4)(tensor))
+    assert type(copy_layer(model)) is Own
+    model.gain = 3.0
+    with pytest.raises(NotCopyableError, match="`gain`"):
+        copy_layer(model)
+    with pytest.raises(NotCopyableError, match="whose copy is"):
+        copy_layer(OwnArguments(4))
+
+
+def adapted():
+    layer = layers.Normalization()
+    layer.adapt(np.arange(12.0).reshape(3, 4))
+    return layer
+
+
+FLAT, SEQUENCE, IMAGE = (4,), (6, 4), (8, 8, 4)
+OF_KERAS = [
+    (FLAT, lambda: layers.Dense(3, activation="relu", use_bias=False)),
+    (FLAT, lambda: layers.Activation("gelu")),
+    (FLAT, lambda: layers.ActivityRegularization(0.1, 0.2)),
+    (FLAT, adapted),
+    (FLAT, lambda: layers.BatchNormalization(momentum=0.9, epsilon=0.1)),
+    (FLAT, lambda: layers.Discretization([0.0, 1.0])),
+    (FLAT, lambda: layers.Dropout(0.3, seed=1)),
+    (FLAT, lambda: layers.AlphaDropout(0.3)),
+    (FLAT, lambda: layers.GaussianDropout(0.3)),
+    (FLAT, lambda: layers.GaussianNoise(0.3)),
+    (FLAT, lambda: layers.ELU(0.3)),
+    (FLAT, lambda: layers.LeakyReLU(0.3)),
+    (FLAT, lambda: layers.PReLU()),
+    (FLAT, lambda: layers.ReLU(6.0, 0.1, 0.2)),
+    (FLAT, lambda: layers.Softmax()),
+    (FLAT, lambda: layers.Identity()),
+    (FLAT, lambda: layers.LayerNormalization(epsilon=0.1)),
+    (FLAT, lambda: layers.RMSNormalization()),
+    (FLAT, lambda: layers.UnitNormalization()),
+    (FLAT, lambda: layers.GroupNormalization(2)),
+    (FLAT, lambda: layers.Masking(0.5)),
+    (FLAT, lambda: layers.RepeatVector(3)),
+    (FLAT, lambda: layers.Rescaling(0.5, 1.0)),
+    (FLAT, lambda: layers.Rescaling([0.5, 1.0, 2.0, 3.0])),
+    (FLAT, lambda: layers.Reshape((2, -1))),
+    (FLAT, lambda: layers.SpectralNormalization(layers.Dense(3))),
+    (FLAT, lambda: layers.Lambda(ops.tanh)),
+    (SEQUENCE, lambda: layers.EinsumDense("abc,cd->abd", (None, 3), bias_axes="d")),
+    (SEQUENCE, lambda: layers.Conv1D(3, 3, padding="causal", dilation_rate=2)),
+    (SEQUENCE, lambda: layers.SeparableConv1D(3, 3)),
+    (SEQUENCE, lambda: layers.DepthwiseConv1D(3)),
+    (SEQUENCE, lambda: layers.Conv1DTranspose(3, 3)),
+    (SEQUENCE, lambda: layers.LSTM(3, return_sequences=True, dropout=0.1)),
+    (SEQUENCE, lambda: layers.GRU(3, reset_after=False)),
+    (SEQUENCE, lambda: layers.SimpleRNN(3)),
+    (SEQUENCE, lambda: layers.Bidirectional(layers.LSTM(3))),
+    (SEQUENCE, lambda: layers.TimeDistributed(layers.Dense(3))),
+    (SEQUENCE, lambda: layers.AveragePooling1D(2)),
+    (SEQUENCE, lambda: layers.GlobalMaxPooling1D()),
+    (SEQUENCE, lambda: layers.SpatialDropout1D(0.2)),
+    (SEQUENCE, lambda: layers.UpSampling1D(3)),
+    (SEQUENCE, lambda: layers.ZeroPadding1D(2)),
+    (SEQUENCE, lambda: layers.Cropping1D(1)),
+    (SEQUENCE, lambda: layers.Permute((2, 1))),
+    (IMAGE, lambda: layers.Conv2D(6, 3, strides=2, padding="same", groups=2)),
+    (IMAGE, lambda: layers.Conv2DTranspose(3, 3, strides=2)),
+    (IMAGE, lambda: layers.DepthwiseConv2D(3, depth_multiplier=2)),
+    (IMAGE, lambda: layers.SeparableConv2D(3, 3)),
+    (IMAGE, lambda: layers.MaxPooling2D(3, 2)),
+    (IMAGE, lambda: layers.AdaptiveAveragePooling2D(2)),
+    (IMAGE, lambda: layers.GlobalAveragePooling2D(keepdims=True)),
+    (IMAGE, lambda: layers.Flatten()),
+    (IMAGE, lambda: layers.ZeroPadding2D(((1, 2), (0, 1)))),
+    (IMAGE, lambda: layers.Cropping2D(1)),
+    (IMAGE, lambda: layers.UpSampling2D(2, interpolation="bilinear")),
+    (IMAGE, lambda: layers.SpatialDropout2D(0.2)),
+    (IMAGE, lambda: layers.RandomFlip(seed=3)),
+    (IMAGE, lambda: layers.RandomTranslation(0.1, 0.2)),
+    (IMAGE, lambda: layers.RandomRotation(0.1)),
+    (IMAGE, lambda: layers.CenterCrop(4, 4)),
+    (IMAGE, lambda: layers.Resizing(4, 4)),
+    (IMAGE, lambda: layers.RandomBrightness(0.1)),
+    (IMAGE, lambda: layers.RandomContrast(0.1)),
+]
+
+
+@pytest.mark.parametrize("index", range(len(OF_KERAS)))
+def test_layers_of_keras_are_copied(index):
+    shape, make = OF_KERAS[index]
+    layer = make()
+    assert copy_layer(layer).get_config() == layer.get_config()
+    layer(np.ones((2, *shape), "float32"))
+    assert copy_layer(layer).get_config() == layer.get_config()
+
+
+def test_layers_of_several_inputs_are_copied():
+    x = np.ones((2, 6, 4), "float32")
+    for layer, arguments in (
+        (layers.MultiHeadAttention(2, 3, dropout=0.1), (x, x)),
+        (layers.GroupQueryAttention(3, 2, 1), (x, x)),
+        (layers.Attention(use_scale=True), ([x, x],)),
+        (layers.AdditiveAttention(), ([x, x],)),
+        (layers.Add(), ([x, x],)),
+        (layers.Concatenate(axis=1), ([x, x],)),
+        (layers.Dot(axes=2), ([x, x],)),
+        (layers.Embedding(5, 3, mask_zero=True), (np.ones((2, 6), "int32"),)),
+        (layers.CategoryEncoding(5), (np.ones((2, 6), "int32"),)),
+    ):
+        layer(*arguments)
+        assert copy_layer(layer).get_config() == layer.get_config()

@@ -861,3 +861,32 @@ def test_a_layer_that_is_used_twice_in_one_model_stays_one(hold):
     blocks = 2 if isinstance(held, ours.ScaledResidualStack) else 1
     assert [tuple(v.shape) for v in folded.weights] == blocks * [(4, 4), (4,)]
     assert_same_function(model, folded)
+
+
+def test_a_number_that_no_argument_names_is_not_lost(capsys):
+    class Gained(layers.Layer):
+        gain = 1.0
+
+        def call(self, inputs):
+            return self.gain * inputs
+
+    class Own(keras.Model):
+        gain = 1.0
+
+        def call(self, inputs):
+            return self.gain * super().call(inputs)
+
+    layer = Gained(name="gained")
+    layer.gain = 3.0
+    model = keras.Sequential([keras.Input(SHAPE), ours.WeightNormDense(4), layer])
+    folded = fold(model)
+    assert folded.layers[1] is layer
+    assert "gained: cannot be made again" in capsys.readouterr().out
+    assert_same_function(model, folded)
+
+    inputs = keras.Input(SHAPE)
+    model = Own(inputs, ours.WeightNormDense(4)(inputs))
+    assert_same_function(model, fold(model, verbose=False))
+    model.gain = 3.0
+    with pytest.raises(ValueError, match="another `gain`"):
+        fold(model)

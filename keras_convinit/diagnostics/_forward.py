@@ -408,7 +408,7 @@ def _compute_weight_norms(
         for number, variable in enumerate(getattr(layer, "trainable_variables", ())):
             yield f"weights {number}", _compute_norm(variable)
     for name, variable in (
-        ("bias", _find_bias(layer)),
+        ("bias", find_bias(layer)),
         ("gamma", getattr(layer, "gamma", None)),
         ("beta", getattr(layer, "beta", None)),
     ):
@@ -416,7 +416,8 @@ def _compute_weight_norms(
             yield name, _compute_norm(variable)
 
 
-def _find_bias(layer: KerasLayer) -> Variable | None:
+def find_bias(layer: KerasLayer) -> Variable | None:
+    """Returns the variable of the bias of a layer, or of the one that it wraps."""
     bias = getattr(layer, "bias", None)
     wrapped = getattr(layer, "layer", None)
     return getattr(wrapped, "bias", None) if bias is None else bias

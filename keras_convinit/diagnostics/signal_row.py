@@ -22,7 +22,7 @@ from keras_convinit.analysis import (
     fused_activation,
     is_activation,
 )
-from keras_convinit.diagnostics._forward import Step
+from keras_convinit.diagnostics._forward import Step, find_bias
 from keras_convinit.diagnostics._probe import Measurement
 from keras_convinit.kernels import Kernel
 from keras_convinit.scales import backward_scale, forward_scale
@@ -256,29 +256,45 @@ def _predict_linear(
     if any(f"weights {number}" not in numbers for number in range(len(kernels))):
         # Of the codes of a quantized kernel nothing is known.
         return None
-    square, backward = inputs[0].norm ** 2, 1.0
-    for number, kernel in enumerate(kernels):
-        forward_gain, backward_gain = _compute_gains(
-            kernel, numbers[f"weights {number}"]
-        )
-        square, backward = square * forward_gain, backward * backward_gain
-    square += numbers.get("bias", 0.0) ** 2
+    if _sums_inputs(step.layer):
+        # What the sum of correlated numbers is, their norm does not tell.
+        return None
+    gain = math.prod(
+        _compute_gain(kernel, numbers[f"weights {number}"])
+        for number, kernel in enumerate(kernels)
+    )
+    # Signals are measured by position, so that the channels there count, and not those
+    # of the kernel, whose outputs may span several axes.
+    square = inputs[0].norm ** 2 * gain * step.channels / inputs[0].channels
+    bias = find_bias(step.layer)
+    if bias is not None and "bias" in numbers:
+        square += numbers["bias"] ** 2 * step.channels / _count_values(bias)
     activation = fused_activation(step.layer)
     if activation is None:
-        return LayerPrediction(math.sqrt(square), [math.sqrt(backward)])
-    return _pass_activation(activation, square, backward, step.channels)
+        return LayerPrediction(math.sqrt(square), [math.sqrt(gain)])
+    return _pass_activation(activation, square, gain, step.channels)
 
 
-def _compute_gains(kernel: Kernel, norm: float) -> tuple[float, float]:
-    """Computes the factors on the squares of signal and error signal."""
+def _compute_gain(kernel: Kernel, norm: float) -> float:
+    """Computes the factor on the mean square of a signal, and on an error signal's sum.
+
+    An output adds up fan-in products. The error signal at it reaches fan-in inputs, of
+    which all positions are counted.
+    """
     mean_square = norm**2 * kernel.copies / math.prod(kernel.variable.shape)
-    geometry = kernel.geometry
-    _, fan_out = geometry.fans()
-    # Of an error signal all positions are counted.
-    fan_in, _ = geometry.fans(stride_aware=True)
-    if geometry.transposed:
-        fan_out /= geometry.stride
-    return fan_out * mean_square, fan_in * mean_square
+    fan_in, _ = kernel.geometry.fans(stride_aware=True)
+    return fan_in * mean_square
+
+
+def _sums_inputs(layer: Any) -> bool:
+    """Returns True for an `EinsumDense` that adds inputs up before it multiplies."""
+    while isinstance(layer, keras.layers.Wrapper):
+        layer = layer.layer
+    if not isinstance(layer, keras.layers.EinsumDense):
+        return False
+    names, output = layer.equation.split("->")
+    source, kernel = names.split(",")
+    return not set(source) <= {*kernel, *output, " "}
 
 
 def _pass_activation(

@@ -95,11 +95,6 @@ def without_activation(activation, variance=1.0):
     return 1.0
 
 
-def with_another_fan_out(geometry, stride_aware=False):
-    fan_in, fan_out = FANS(geometry, stride_aware=stride_aware)
-    return fan_in, 2 * fan_out
-
-
 def with_another_fan_in(geometry, stride_aware=False):
     fan_in, fan_out = FANS(geometry, stride_aware=stride_aware)
     return 2 * fan_in, fan_out
@@ -110,7 +105,6 @@ WRONG = {
     "forward scale": (signal_row, "forward_scale", without_activation),
     "backward scale": (signal_row, "backward_scale", without_activation),
     # The initializers are to stay right: none of the schemes here draws by them.
-    "fan_out": (Geometry, "fans", with_another_fan_out),
     "fan_in": (Geometry, "fans", with_another_fan_in),
 }
 
